@@ -1,0 +1,31 @@
+"""Checks of static arguments, with messages that say what was expected, what came, what to do."""
+
+from jax import Array
+
+from jaxvae._types import Shape
+
+
+def same_shape(owner: str, **arrays: Array) -> None:
+    """Raise unless all named arrays have one shape; nothing is broadcast behind the user's back."""
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"{owner} expected parameters of one shape, got {listed}; "
+            "use jax.numpy.broadcast_to to make them agree"
+        )
+
+
+def event_shape(owner: str, expected: Shape, got: Shape) -> None:
+    """Raise unless an event has the shape of its distribution."""
+    if tuple(got) != tuple(expected):
+        raise ValueError(
+            f"{owner} expected one event of shape {tuple(expected)}, got {tuple(got)}; "
+            "jax.vmap over any batch axis"
+        )
+
+
+def positive(name: str, value: int) -> None:
+    """Raise unless an integer setting is at least one."""
+    if value < 1:
+        raise ValueError(f"{name} expected a positive integer, got {value}")

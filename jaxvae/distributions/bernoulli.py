@@ -1,0 +1,88 @@
+"""The Bernoulli distribution, from logits."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Num
+
+from jaxvae import _check
+from jaxvae._types import PRNGKey, Scalar, Shape
+from jaxvae.distributions._pytree import distribution
+
+
+@jax.custom_jvp
+def _log_mass(value: Float[Array, "*event"], logits: Float[Array, "*event"]):
+    r"""$x\ell - \log(1 + e^\ell)$ without cancellation: $\ell(x - [\ell>0]) - \log(1 + e^{-|\ell|})$.
+
+    The derivative is given by hand because the automatic one of softplus costs a training step on
+    a CPU about a seventh of its time.
+    """
+    return logits * (value - (logits > 0)) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+@_log_mass.defjvp
+def _log_mass_jvp(primals, tangents):
+    value, logits = primals
+    value_dot, logits_dot = tangents
+    tangent = (value - jax.nn.sigmoid(logits)) * logits_dot + logits * value_dot
+    return _log_mass(value, logits), tangent
+
+
+@distribution
+class Bernoulli:
+    r"""Independent binary variables with success probabilities $\phi_i = 1/(1 + e^{-\ell_i})$.
+
+    A value strictly between 0 and 1 (a grey pixel) is scored with the same formula, which is then
+    the negative cross-entropy of exercise 12 and not the logarithm of a probability.
+
+    Args:
+        logits: $\ell$, any event shape.
+
+    Reference: exercise 12, task 2c.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae.distributions import Bernoulli
+        >>> float(Bernoulli(jnp.array([1e4, -1e4])).log_prob(jnp.array([1.0, 0.0])))
+        0.0
+    """
+
+    logits: Float[Array, "*event"]
+
+    reparameterised: ClassVar[bool] = False
+
+    @property
+    def event_shape(self) -> Shape:
+        """Shape of one event."""
+        return tuple(self.logits.shape)
+
+    @property
+    def mean(self) -> Float[Array, "*event"]:
+        r"""$\phi$."""
+        return jax.nn.sigmoid(self.logits)
+
+    @property
+    def mode(self) -> Float[Array, "*event"]:
+        r"""$[\phi > \frac12]$."""
+        return (self.logits > 0).astype(self.logits.dtype)
+
+    def sample(self, key: PRNGKey) -> Float[Array, "*event"]:
+        """Zeros and ones in the dtype of the logits."""
+        return jax.random.bernoulli(key, self.mean).astype(self.logits.dtype)
+
+    def log_prob(self, value: Num[Array, "*event"]) -> Scalar:
+        r"""$\sum_i x_i\log\phi_i + (1 - x_i)\log(1 - \phi_i)$."""
+        _check.event_shape("Bernoulli.log_prob", self.event_shape, value.shape)
+        return jnp.sum(_log_mass(value.astype(self.logits.dtype), self.logits))
+
+    def sample_and_log_prob(self, key: PRNGKey) -> tuple[Float[Array, "*event"], Scalar]:
+        """One event and its log-mass."""
+        value = self.sample(key)
+        return value, self.log_prob(value)
+
+    def entropy(self) -> Scalar:
+        r"""$\sum_i \log(1 + e^{-|\ell_i|}) + |\ell_i|/(1 + e^{|\ell_i|})$, a sum without cancellation."""
+        size = jnp.abs(self.logits)
+        return jnp.sum(jnp.log1p(jnp.exp(-size)) + size * jax.nn.sigmoid(-size))
