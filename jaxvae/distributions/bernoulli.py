@@ -12,14 +12,28 @@ from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
 
 
+def _log1p_unit(x: Array) -> Array:
+    r"""$\log(1 + x)$ for $0 \le x \le 1$, to rounding.
+
+    $2\,\mathrm{artanh}(s)$ with $s = x/(2 + x) \le 1/3$, seven terms of the series; XLA's log1p
+    takes more than twice as long on a CPU, where it was a tenth of a training step.
+    """
+    s = x / (2.0 + x)
+    square = s * s
+    series = jnp.full_like(x, 1.0 / 13.0)
+    for odd in (11.0, 9.0, 7.0, 5.0, 3.0, 1.0):
+        series = series * square + 1.0 / odd
+    return 2.0 * s * series
+
+
 @jax.custom_jvp
-def _log_mass(value: Float[Array, "*event"], logits: Float[Array, "*event"]):
+def _log_mass(value: Array, logits: Array) -> Array:
     r"""$x\ell - \log(1 + e^\ell)$ without cancellation: $\ell(x - [\ell>0]) - \log(1 + e^{-|\ell|})$.
 
-    The derivative is given by hand because the automatic one of softplus costs a training step on
-    a CPU about a seventh of its time.
+    The derivative is given by hand: it is the residual $x - \phi$, where the automatic one of a
+    softplus would be a chain of selections.
     """
-    return logits * (value - (logits > 0)) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return logits * (value - (logits > 0)) - _log1p_unit(jnp.exp(-jnp.abs(logits)))
 
 
 @_log_mass.defjvp
@@ -75,7 +89,9 @@ class Bernoulli:
     def log_prob(self, value: Num[Array, "*event"]) -> Scalar:
         r"""$\sum_i x_i\log\phi_i + (1 - x_i)\log(1 - \phi_i)$."""
         _check.event_shape("Bernoulli.log_prob", self.event_shape, value.shape)
-        return jnp.sum(_log_mass(value.astype(self.logits.dtype), self.logits))
+        # Flat, so that short rows of pixels do not cut the vector loops short.
+        flat = value.astype(self.logits.dtype).ravel()
+        return jnp.sum(_log_mass(flat, self.logits.ravel()))
 
     def sample_and_log_prob(self, key: PRNGKey) -> tuple[Float[Array, "*event"], Scalar]:
         """One event and its log-mass."""

@@ -12,12 +12,16 @@ from jaxvae import _check
 from jaxvae._types import Shape
 from jaxvae.nn.network import Network, from_module
 
+# PyTorch's default, which exercise 12 was run with. On MNIST its test bound after ten epochs is a
+# nat above that of Lecun's or He's larger weights.
+_KERNEL = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
 
 class _MLP(nnx.Module):
     def __init__(self, in_shape, hidden, out_shape, activation, *, rngs):
         widths = (math.prod(in_shape), *hidden, math.prod(out_shape))
         pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.layers = nnx.List([nnx.Linear(m, n, rngs=rngs) for m, n in pairs])
+        self.layers = nnx.List([nnx.Linear(m, n, kernel_init=_KERNEL, rngs=rngs) for m, n in pairs])
         self.in_shape = in_shape
         self.out_shape = out_shape
         self.activation = activation

@@ -16,11 +16,6 @@ from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, autoencode, run_chunk
 from jaxvae.training.state import Stream, TrainState, stream_key
 
-# Without it XLA copies every weight matrix that the backward pass reads, once per step: the
-# compiled epoch of exercise 12 takes 1.1 times as long on two cores.
-_CPU_OPTIONS = {"xla_cpu_copy_insertion_use_region_analysis": True}
-
-
 class Callback(Protocol):
     """Called after each chunk with the state and the line that was logged."""
 
@@ -158,7 +153,7 @@ def fit(
     run = chunk if state.key.ndim == 0 else members(chunk)
     started = time.perf_counter()
     stop = jnp.zeros((), jnp.int32)
-    compiled = compile_donating(run, state, data, held_out, stop)
+    compiled = jax.jit(run, donate_argnums=0).lower(state, data, held_out, stop).compile()
     compile_seconds = time.perf_counter() - started
 
     history: list[dict[str, Any]] = []
@@ -181,12 +176,6 @@ def fit(
             bar.set_postfix(bound=f"{np.mean(line['bound']):.2f}", refresh=False)
             step = stop
     return Fit(state.params, state, history, compile_seconds, train_seconds)
-
-
-def compile_donating(function: Callable, state: TrainState, *arguments: PyTree) -> Callable:
-    """Compile ahead of time; the buffers of the state are reused for the state that comes back."""
-    lowered = jax.jit(function, donate_argnums=0).lower(state, *arguments)
-    return lowered.compile(_CPU_OPTIONS if jax.default_backend() == "cpu" else None)
 
 
 def _constant(settings: PyTree) -> Callable[[Array], PyTree]:
