@@ -3,13 +3,14 @@
 import math
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
 from jaxvae import _check
 from jaxvae._types import Shape
-from jaxvae.nn.convolution import Convolution
+from jaxvae.nn.convolution import convolve, convolve_transposed
 from jaxvae.nn.network import Network, from_module
 
 
@@ -23,12 +24,25 @@ def _image_shape(owner: str, shape: Shape) -> tuple[int, int, int]:
     return height, width, channels[0] if channels else 1
 
 
+class _Convolution(nnx.Module):
+    def __init__(self, channels, features, *, stride=2, transposed=False, rngs):
+        initialise = nnx.initializers.glorot_uniform()
+        self.kernel = nnx.Param(initialise(rngs.params(), (3, 3, channels, features)))
+        self.bias = nnx.Param(jnp.zeros(features))
+        self.stride = stride
+        self.transposed = transposed
+
+    def __call__(self, image):
+        operation = convolve_transposed if self.transposed else convolve
+        return operation(image, self.kernel[...], self.stride) + self.bias[...][None, None, :]
+
+
 class _Encoder(nnx.Module):
     def __init__(self, in_shape, out_size, features, dense, *, rngs):
         height, width, channels = _image_shape("nn.conv_encoder", in_shape)
         depths = (channels, *features)
         pairs = zip(depths[:-1], depths[1:], strict=True)
-        self.convolutions = nnx.List([Convolution(m, n, rngs=rngs) for m, n in pairs])
+        self.convolutions = nnx.List([_Convolution(m, n, rngs=rngs) for m, n in pairs])
         for _ in features:
             height, width = -(-height // 2), -(-width // 2)
         self.dense = nnx.Linear(height * width * depths[-1], dense, rngs=rngs)
@@ -55,9 +69,9 @@ class _Decoder(nnx.Module):
         depths = (features[0], *features)
         pairs = zip(depths[:-1], depths[1:], strict=True)
         self.convolutions = nnx.List(
-            [Convolution(m, n, transposed=True, rngs=rngs) for m, n in pairs]
+            [_Convolution(m, n, transposed=True, rngs=rngs) for m, n in pairs]
         )
-        self.head = Convolution(features[-1], channels, stride=1, transposed=True, rngs=rngs)
+        self.head = _Convolution(features[-1], channels, stride=1, transposed=True, rngs=rngs)
         self.in_size = in_size
         self.out_shape = out_shape
 
