@@ -33,12 +33,6 @@ class Prepare(Protocol):
         ...
 
 
-def autoencode(row: PyTree, /, *, key: PRNGKey) -> Example:
-    """The row is both what the encoder sees and what is scored."""
-    del key
-    return Example(inputs=row, target=row)
-
-
 class Report(NamedTuple):
     """What a chunk of steps tells Python.
 

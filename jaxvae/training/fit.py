@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, autoencode, run_chunk
+from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, run_chunk
+from jaxvae.training.prepare import autoencode
 from jaxvae.training.state import Stream, TrainState, stream_key
 
 class Callback(Protocol):
@@ -167,7 +168,7 @@ def fit(
             report = jax.device_get(report)
             seconds = time.perf_counter() - started
             train_seconds += seconds
-            line = _line(report, stop, stop / steps_per_epoch, (stop - step) / seconds)
+            line = _line(report, stop, stop / steps_per_epoch, stop - step, seconds)
             _raise_if_bad(report.first_bad_step)
             history.append(line)
             for callback in callbacks:
@@ -196,12 +197,12 @@ def _num_rows(data: PyTree) -> int:
     return lengths.pop()
 
 
-def _line(report: Report, step: int, epoch: float, rate: float) -> dict[str, Any]:
+def _line(report: Report, step: int, epoch: float, steps: int, seconds: float) -> dict[str, Any]:
     line = {"step": step, "epoch": epoch, "bound": report.train.bound, **report.train.parts}
     if report.held_out is not None:
         line |= {"held_out_bound": report.held_out.bound}
         line |= {f"held_out_{name}": value for name, value in report.held_out.parts.items()}
-    return line | {"steps_per_second": rate}
+    return line | {"chunk_steps": steps, "steps_per_second": steps / seconds}
 
 
 def _raise_if_bad(first_bad_step: Array) -> None:

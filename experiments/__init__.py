@@ -1,0 +1,1 @@
+"""One readable script for each result of the source documents."""

@@ -1,0 +1,9 @@
+"""Measures of a trained model."""
+
+from jaxvae.metrics.evaluation import Evaluation as Evaluation
+from jaxvae.metrics.evaluation import evaluate as evaluate
+from jaxvae.metrics.latents import active_units as active_units
+from jaxvae.metrics.latents import kl_per_dimension as kl_per_dimension
+from jaxvae.metrics.latents import posterior_means as posterior_means
+from jaxvae.metrics.likelihood import ImportanceEstimate as ImportanceEstimate
+from jaxvae.metrics.likelihood import importance_log_likelihood as importance_log_likelihood

@@ -1,0 +1,59 @@
+"""The mean of an objective over a data set."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxvae import _check
+from jaxvae._types import PRNGKey, PyTree
+from jaxvae.model import Estimate, Example
+
+
+class Evaluation(NamedTuple):
+    """Mean over examples, and the standard error of that mean.
+
+    Attributes:
+        mean: of every field of the estimate, nats.
+        standard_error: over examples, nats.
+    """
+
+    mean: Estimate
+    standard_error: Estimate
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("batch",))
+def evaluate(
+    loss: Callable[..., Estimate],
+    params: PyTree,
+    examples: Example,
+    *,
+    key: PRNGKey,
+    batch: int = 256,
+) -> Evaluation:
+    """Average an objective over all examples, those of a last partial batch included.
+
+    Args:
+        loss: ``(params, example, *, key) -> Estimate`` of one example.
+        params: its parameters.
+        examples: examples along the first axis of every array.
+        key: consumed once.
+        batch: examples at a time.
+
+    Raises:
+        ValueError: if batch is not positive.
+    """
+    _check.positive("batch", batch)
+    size = jax.tree.leaves(examples)[0].shape[0]
+    estimates = lax.map(
+        lambda argument: loss(params, argument[0], key=argument[1]),
+        (examples, jax.random.split(key, size)),
+        batch_size=batch,
+    )
+    return Evaluation(
+        mean=jax.tree.map(lambda x: jnp.mean(x, axis=0), estimates),
+        standard_error=jax.tree.map(lambda x: jnp.std(x, axis=0) / size**0.5, estimates),
+    )

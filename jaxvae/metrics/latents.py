@@ -1,0 +1,59 @@
+"""How much of the latent space a model uses."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float, Int
+
+from jaxvae.distributions import kl_by_factor
+from jaxvae.model import Example, LatentVariableModel, Params
+
+
+@partial(jax.jit, static_argnums=0)
+def kl_per_dimension(
+    model: LatentVariableModel, params: Params, examples: Example
+) -> Float[Array, " latent"]:
+    r"""Mean of $KL(q(z_i \mid x) \| p(z_i))$ over the examples, in nats, for each latent dimension.
+
+    A dimension near zero has collapsed onto the prior: the decoder does without it.
+
+    Args:
+        model: the record of functions; posterior and prior need factors with a closed-form KL.
+        params: its parameters.
+        examples: examples along the first axis of every array.
+
+    Raises:
+        ValueError: if the KL has no closed form.
+    """
+
+    def one(example):
+        q = model.posterior(params, example.inputs, example.context)
+        return kl_by_factor(q, model.prior(params, example.context))
+
+    return jnp.mean(lax.map(one, examples, batch_size=256), axis=0)
+
+
+@partial(jax.jit, static_argnums=0)
+def posterior_means(
+    model: LatentVariableModel, params: Params, examples: Example
+) -> Float[Array, "examples latent"]:
+    """The mean of q(z | x, c) for each example."""
+    return lax.map(
+        lambda example: model.posterior(params, example.inputs, example.context).mean,
+        examples,
+        batch_size=256,
+    )
+
+
+def active_units(means: Float[Array, "examples latent"], threshold: float = 0.01) -> Int[Array, ""]:
+    r"""Number of latent dimensions with $\mathrm{Var}_x(E_q[z_i \mid x])$ above the threshold.
+
+    Args:
+        means: posterior means of many examples.
+        threshold: the customary 0.01.
+
+    Reference: Burda, Grosse and Salakhutdinov (2016), section 5.2.
+    """
+    return jnp.sum(jnp.var(means, axis=0) > threshold)

@@ -1,0 +1,37 @@
+"""metrics.json: one flat object of finite numbers and strings."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def summarise(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace each vector over members by its mean and, under KEY_sd, its standard deviation.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, str):
+            flat[name] = value
+            continue
+        array = np.asarray(value)
+        flat[name] = array.mean().item() if array.ndim else array.item()
+        if array.ndim and array.size > 1:
+            flat[f"{name}_sd"] = array.std(ddof=1).item()
+    for name, value in flat.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected a finite metric, got {name} = {value}")
+    return flat
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file in one piece: it is the old one or the new one, never half of it."""
+    temporary = path.with_suffix(path.suffix + ".new")
+    temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    temporary.replace(path)

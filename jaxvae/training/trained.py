@@ -1,0 +1,59 @@
+"""A trained model in a notebook: batched, compiled encode, reconstruct and sample."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+from jaxvae._types import PRNGKey, PyTree
+from jaxvae.distributions import Distribution
+from jaxvae.model import LatentVariableModel, Params
+
+
+class Trained(NamedTuple):
+    """A model with its parameters; every method takes and gives arrays with a batch axis.
+
+    Attributes:
+        model: the record of functions of one example.
+        params: its parameters.
+    """
+
+    model: LatentVariableModel
+    params: Params
+
+    def encode(self, inputs: PyTree, context: PyTree = None) -> Distribution:
+        """q(z | x, c) of each row: a distribution whose arrays have a leading batch axis."""
+        return _encode(self.model, self.params, inputs, context)
+
+    def decode(self, latents: PyTree, context: PyTree = None) -> Array:
+        """E[x | z, c] for each row of latents."""
+        return _decode(self.model, self.params, latents, context)
+
+    def reconstruct(self, inputs: PyTree, context: PyTree = None) -> Array:
+        """E[x | z, c] at the posterior mean of each row."""
+        return self.decode(self.encode(inputs, context).mean, context)
+
+    def sample(self, num_samples: int, *, key: PRNGKey, context: PyTree = None) -> Array:
+        """E[x | z, c] at draws of z from the prior: one context for all, or none."""
+        keys = jax.random.split(key, num_samples)
+        return _sample(self.model, self.params, keys, context)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode(model: LatentVariableModel, params: Params, inputs: Any, context: Any) -> Distribution:
+    return jax.vmap(lambda x, c: model.posterior(params, x, c))(inputs, context)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode(model: LatentVariableModel, params: Params, latents: Any, context: Any) -> Array:
+    return jax.vmap(lambda z, c: model.likelihood(params, z, c).mean)(latents, context)
+
+
+@partial(jax.jit, static_argnums=0)
+def _sample(model: LatentVariableModel, params: Params, keys: Array, context: Any) -> Array:
+    def one(key):
+        z = model.prior(params, context).sample(key)
+        return model.likelihood(params, z, context).mean
+
+    return jax.vmap(one)(keys)
