@@ -13,16 +13,28 @@ The Bath report's convolutional network with a two-dimensional latent space:
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
-from jaxvae import data, distributions, metrics, models, nn, objectives, plotting, recipe, training
-from jaxvae.model import Example
+from jaxvae import (
+    Example,
+    LatentVariableModel,
+    Params,
+    data,
+    distributions,
+    metrics,
+    models,
+    nn,
+    objectives,
+    plotting,
+    recipe,
+    training,
+)
 
 
 @dataclass(frozen=True)
@@ -43,9 +55,9 @@ class Config:
     """Bernoulli from logits, or Normal with unit variance."""
     latent_dim: int = 2
     """Number of latent dimensions."""
-    hidden: tuple[int, ...] = (256,)
+    hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers of each perceptron."""
-    epochs: int = 600
+    epochs: int = 300
     """Passes over the training images."""
     batch_size: int = 64
     """Images in a step."""
@@ -65,6 +77,8 @@ class Config:
 
 def model_recipe(config: Config, shape: tuple[int, ...]) -> partial:
     """The model as a recipe, so that ``jaxvae.load`` can build it again."""
+    encoder: Any
+    decoder: Any
     if config.network == "conv":
         encoder = partial(nn.conv_encoder, shape, 2 * config.latent_dim)
         decoder = partial(nn.conv_decoder, config.latent_dim, shape)
@@ -98,7 +112,7 @@ def load_data(config: Config) -> tuple[data.Dataset, training.Prepare, str]:
 
 
 def evaluate(
-    model: Any, params: Any, images: jax.Array, *, key: jax.Array, nll_samples: int
+    model: LatentVariableModel, params: Params, images: Array, key: Array, nll_samples: int
 ) -> dict[str, Any]:
     """Test bound, importance-sampled likelihood and the use of the latent space, of one member."""
     examples = Example(inputs=images, target=images)
@@ -131,9 +145,10 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
     used = np.argsort(-np.asarray(kl))[:10]
     means = np.asarray(trained.encode(test).mean)
     if len(used) > 1:
-        pair = means[:, sorted(used[:2])]
-        names = tuple(f"z{i + 1}" for i in sorted(used[:2]))
-        run.save_figure("latent", plotting.latent_scatter(pair, dataset.test.labels, names=names))
+        first, second = sorted(used[:2])
+        names = (f"z{first + 1}", f"z{second + 1}")
+        pairs = means[:, [first, second]]
+        run.save_figure("latent", plotting.latent_scatter(pairs, dataset.test.labels, names=names))
     if test.ndim not in (3, 4):
         return
     samples = trained.sample(64, key=jax.random.key(0))
@@ -141,17 +156,50 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
     shown = test[:30]
     run.save_figure("reconstructions", plotting.reconstructions(shown, trained.reconstruct(shown)))
     paths = plotting.latent_paths(means[0], used, steps=11)
-    rows = trained.decode(paths.reshape(-1, means.shape[1])).reshape(*paths.shape[:2], *test.shape[1:])
+    rows = trained.decode(paths.reshape(-1, means.shape[1])).reshape(
+        *paths.shape[:2], *test.shape[1:]
+    )
     labels = [f"z{i + 1}: {kl[i]:.2f} nats" for i in used]
     run.save_figure("traversals", plotting.traversals(rows, labels=labels))
     if means.shape[1] == 2:
         run.save_figure("manifold", plotting.manifold(trained.decode(plotting.latent_grid())))
 
 
+def train(
+    config: Config,
+    run: training.Run,
+    model: LatentVariableModel,
+    images: np.ndarray,
+    held_out: np.ndarray,
+    prepare: training.Prepare,
+) -> training.Fit:
+    """Fit all seeds in one compiled run, from the last checkpoint if the run is resumed."""
+    optimiser = optax.adam(config.learning_rate)
+    seeds = jnp.arange(config.seed, config.seed + config.seeds)
+    keys = jax.vmap(jax.random.key)(seeds) if config.seeds > 1 else jax.random.key(config.seed)
+    slow_batched = config.network == "conv" and jax.default_backend() == "cpu"
+    with run.interruptible():
+        result = training.fit(
+            partial(objectives.elbo, model),
+            run.resume(training.initial_state(model.init, optimiser, keys)),
+            images,
+            key=keys,
+            num_steps=config.epochs * (len(images) // config.batch_size),
+            optimiser=optimiser,
+            batch_size=config.batch_size,
+            prepare=prepare,
+            held_out=held_out,
+            members=training.one_by_one if slow_batched else training.vectorised,
+            callbacks=[run.callback],
+        )
+    run.checkpoints.save(result.state)
+    return result
+
+
 def main(config: Config) -> dict[str, Any]:
     """Train, evaluate, draw and save; returns the metrics."""
     dataset, prepare, binarisation = load_data(config)
-    images = dataset.train.images
+    images, test = dataset.train.images, dataset.test.images
     if config.likelihood == "bernoulli" and (images.min() < 0 or images.max() > 1):
         raise ValueError(
             f"--likelihood bernoulli expected pixels from 0 to 1, got {images.min():g} to "
@@ -159,57 +207,38 @@ def main(config: Config) -> dict[str, Any]:
         )
     model_from = model_recipe(config, images.shape[1:])
     model = recipe.build(model_from)
-    optimiser = optax.adam(config.learning_rate)
-    seeds = jnp.arange(config.seed, config.seed + config.seeds)
-    keys = jax.vmap(jax.random.key)(seeds) if config.seeds > 1 else jax.random.key(config.seed)
-    slow_batched = config.network == "conv" and jax.default_backend() == "cpu"
-    held_out, curve = (dataset.test, "test") if dataset.validation is None else (dataset.validation, "validation")
+    count = config.seeds if config.seeds > 1 else None
+    validation = dataset.validation or dataset.test
+    curve = "test" if dataset.validation is None else "validation"
 
     with training.open_run(
         config.out or f"runs/vae/{time.strftime('%Y%m%d-%H%M%S')}",
         config,
         recipe=model_from,
-        members=config.seeds if config.seeds > 1 else None,
+        members=count,
         resume=config.resume,
         may_change=("epochs", "out", "resume", "nll_samples"),
     ) as run:
-        with run.interruptible():
-            result = training.fit(
-                partial(objectives.elbo, model),
-                run.resume(training.initial_state(model.init, optimiser, keys)),
-                images,
-                key=keys,
-                num_steps=config.epochs * (len(images) // config.batch_size),
-                optimiser=optimiser,
-                batch_size=config.batch_size,
-                prepare=prepare,
-                held_out=held_out.images,
-                members=training.one_by_one if slow_batched else training.vectorised,
-                callbacks=[run.callback],
-            )
-        run.checkpoints.save(result.state)
-        members = [result.params]
-        if config.seeds > 1:
-            members = [jax.tree.map(lambda leaf: leaf[i], result.params) for i in range(config.seeds)]
-        test = jnp.asarray(dataset.test.images)
+        result = train(config, run, model, images, validation.images, prepare)
+        members = training.members_of(result.params, count)
         figures = [
-            evaluate(model, params, test, key=jax.random.key(seed), nll_samples=config.nll_samples)
-            for params, seed in zip(members, seeds, strict=True)
+            evaluate(model, params, jnp.asarray(test), jax.random.key(seed), config.nll_samples)
+            for seed, params in enumerate(members, config.seed)
         ]
         draw(run, training.Trained(model, members[0]), dataset, curve)
         report = run.save_metrics(
             {
                 "experiment": "vae",
                 "dataset": config.dataset,
-                "seed" if config.seeds == 1 else "seeds": config.seed if config.seeds == 1 else config.seeds,
+                **({"seed": config.seed} if count is None else {"seeds": count}),
                 "binarisation": binarisation,
                 "nll_samples": config.nll_samples,
                 **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},
                 **training.training_metrics(result),
             }
         )
-        print(training.format_metrics(report))
-        print(f"\nPictures, metrics and checkpoints: {run.directory}")
+    print(training.format_metrics(report))
+    print(f"\nPictures, metrics and checkpoints: {run.directory}")
     return report
 
 

@@ -28,12 +28,15 @@ def _log1p_unit(x: Array) -> Array:
 
 @jax.custom_jvp
 def _log_mass(value: Array, logits: Array) -> Array:
-    r"""$x\ell - \log(1 + e^\ell)$ without cancellation: $\ell(x - [\ell>0]) - \log(1 + e^{-|\ell|})$.
+    r"""$x\ell - \log(1 + e^\ell)$, written so that nothing cancels.
+
+    It is $\ell(x - [\ell > 0]) - \log(1 + e^{-|\ell|})$.
 
     The derivative is given by hand: it is the residual $x - \phi$, where the automatic one of a
     softplus would be a chain of selections.
     """
-    return logits * (value - (logits > 0)) - _log1p_unit(jnp.exp(-jnp.abs(logits)))
+    positive = (logits > 0).astype(logits.dtype)
+    return logits * (value - positive) - _log1p_unit(jnp.exp(-jnp.abs(logits)))
 
 
 @_log_mass.defjvp
@@ -99,6 +102,6 @@ class Bernoulli:
         return value, self.log_prob(value)
 
     def entropy(self) -> Scalar:
-        r"""$\sum_i \log(1 + e^{-|\ell_i|}) + |\ell_i|/(1 + e^{|\ell_i|})$, a sum without cancellation."""
+        r"""$\sum_i \log(1 + e^{-|\ell_i|}) + |\ell_i|/(1 + e^{|\ell_i|})$: nothing cancels."""
         size = jnp.abs(self.logits)
         return jnp.sum(jnp.log1p(jnp.exp(-size)) + size * jax.nn.sigmoid(-size))

@@ -14,7 +14,7 @@ from jaxvae.distributions._pytree import distribution
 
 @distribution
 class Categorical:
-    r"""One-hot vectors $x \in \{0,1\}^K$ with $p(x) = \prod_k \pi_k^{x_k}$, $\pi = $ softmax$(\ell)$.
+    r"""One-hot vectors with $p(x) = \prod_k \pi_k^{x_k}$ and $\pi = \mathrm{softmax}(\ell)$.
 
     Axes before the last are independent draws of one event.
 

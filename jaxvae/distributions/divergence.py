@@ -16,7 +16,7 @@ from jaxvae.distributions.normal import Normal
 
 
 def _normal_normal(q: Normal, p: Normal) -> Array:
-    r"""$\log\frac{\sigma_p}{\sigma_q} + \frac{\sigma_q^2 + (\mu_q - \mu_p)^2}{2\sigma_p^2} - \frac12$.
+    r"""$\log(\sigma_p/\sigma_q) + (\sigma_q^2 + (\mu_q - \mu_p)^2)/(2\sigma_p^2) - 1/2$.
 
     Thesis draft, eq. 4.13; with p = N(0, I) it is exercise 12, task 2b.
     """

@@ -25,7 +25,10 @@ def vae(
     latent_dim: int,
     likelihood: Callable[[Array], Distribution] = Bernoulli,
 ) -> LatentVariableModel:
-    r"""$z \sim N(0, I)$, $x \sim p(x \mid f_\theta(z))$, $q(z \mid x) = N(\mu_\phi(x), \sigma^2_\phi(x))$.
+    r"""A model with a standard Normal prior and an amortised diagonal Normal posterior.
+
+    $$z \sim N(0, I),\quad x \sim p(x \mid f_\theta(z)),\quad
+    q(z \mid x) = N(\mu_\phi(x), \mathrm{diag}\,\sigma^2_\phi(x))$$
 
     Args:
         encoder: one input to $2d$ numbers, $\mu_\phi$ followed by $\log\sigma_\phi$.

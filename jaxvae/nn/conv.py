@@ -1,6 +1,7 @@
 """The convolutional encoder and decoder of the Bath report's VAE."""
 
 import math
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ class _Encoder(nnx.Module):
     def __init__(self, in_shape, out_size, features, dense, *, rngs):
         height, width, channels = _image_shape("nn.conv_encoder", in_shape)
         depths = (channels, *features)
-        pairs = zip(depths[:-1], depths[1:], strict=True)
+        pairs = pairwise(depths)
         self.convolutions = nnx.List([_Convolution(m, n, rngs=rngs) for m, n in pairs])
         for _ in features:
             height, width = -(-height // 2), -(-width // 2)
@@ -67,7 +68,7 @@ class _Decoder(nnx.Module):
         self.depth = features[0]
         self.dense = nnx.Linear(in_size, math.prod(self.sizes[0]) * self.depth, rngs=rngs)
         depths = (features[0], *features)
-        pairs = zip(depths[:-1], depths[1:], strict=True)
+        pairs = pairwise(depths)
         self.convolutions = nnx.List(
             [_Convolution(m, n, transposed=True, rngs=rngs) for m, n in pairs]
         )

@@ -50,10 +50,9 @@ def convolve(
     Returns:
         An image of ``ceil(size / stride)`` pixels along each axis.
     """
-    *window, channels, features = kernel.shape
-    geometry = _Geometry(_pair(image.shape[:2]), _pair(window), stride)
-    patches = _unfold(geometry, image).reshape(*geometry.positions, -1)
-    return patches @ kernel.reshape(-1, features)
+    geometry = _Geometry(_pair(image.shape[:2]), _pair(kernel.shape[:2]), stride)
+    patches: Array = _unfold(geometry, image)
+    return patches.reshape(*geometry.positions, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def convolve_transposed(
@@ -135,7 +134,9 @@ def _scatter(geometry: _Geometry, patches: Array) -> Array:
         ]
         return sum(taps, jnp.zeros((height, width, patches.shape[-1]), patches.dtype))
 
-    grid = jnp.stack([jnp.stack([phase(r, c) for c in horizontal], axis=2) for r in vertical], axis=1)
+    grid = jnp.stack(
+        [jnp.stack([phase(r, c) for c in horizontal], axis=2) for r in vertical], axis=1
+    )
     image = grid.reshape(height * geometry.stride, width * geometry.stride, patches.shape[-1])
     return image[: geometry.size[0], : geometry.size[1]]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import jax
 from flax import nnx
@@ -20,7 +21,7 @@ _KERNEL = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 class _MLP(nnx.Module):
     def __init__(self, in_shape, hidden, out_shape, activation, *, rngs):
         widths = (math.prod(in_shape), *hidden, math.prod(out_shape))
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.layers = nnx.List([nnx.Linear(m, n, kernel_init=_KERNEL, rngs=rngs) for m, n in pairs])
         self.in_shape = in_shape
         self.out_shape = out_shape

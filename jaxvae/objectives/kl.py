@@ -3,12 +3,13 @@ r"""Ways to estimate $KL(q \| p)$ inside a bound: functions of q, p, one $z \sim
 Passing one of them as ``kl=`` is the choice; none falls back on another silently.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxvae._types import Scalar
 from jaxvae.distributions import Distribution, has_closed_form, kl_divergence
 
 
+@runtime_checkable
 class KLEstimator(Protocol):
     """``(q, p, z, log_q) -> nats``, unbiased for KL(q || p) when z is drawn from q."""
 
@@ -24,7 +25,7 @@ def analytic(q: Distribution, p: Distribution, z: Any, log_q: Scalar) -> Scalar:
 
 
 def monte_carlo(q: Distribution, p: Distribution, z: Any, log_q: Scalar) -> Scalar:
-    """log q(z) - log p(z): with the exact posterior the whole bound has zero variance."""
+    """The log-ratio of q to p at z: with the exact posterior the bound has zero variance."""
     del q
     return log_q - p.log_prob(z)
 

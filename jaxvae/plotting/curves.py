@@ -29,7 +29,9 @@ def elbo_curve(history: Sequence[Mapping[str, Any]], *, held_out: str = "held-ou
         mean, spread = values.mean(axis=1), values.std(axis=1)
         (line,) = axes.plot(epochs, mean, ".-", markersize=3, linewidth=1, label=label)
         if values.shape[1] > 1:
-            axes.fill_between(epochs, mean - spread, mean + spread, alpha=0.3, color=line.get_color())
+            axes.fill_between(
+                epochs, mean - spread, mean + spread, alpha=0.3, color=line.get_color()
+            )
     axes.set(xlabel="epoch", ylabel="ELBO (nats per example)", title="Evidence lower bound")
     # The first epochs fall off the scale on which the later ones can be told apart.
     settled = np.concatenate([np.ravel(line["bound"]) for line in history[len(history) // 20 :]])

@@ -49,9 +49,13 @@ def reconstructions(originals: ArrayLike, reconstructed: ArrayLike, *, columns: 
         )
     number = len(above) // columns * columns or len(above)
     columns = min(columns, number)
-    pairs = np.stack([a[:number].reshape(-1, columns, *a.shape[1:]) for a in (above, below)], axis=1)
+    pairs = np.stack(
+        [a[:number].reshape(-1, columns, *a.shape[1:]) for a in (above, below)], axis=1
+    )
     return image_grid(
-        pairs.reshape(-1, *above.shape[1:]), columns=columns, title="Originals above reconstructions"
+        pairs.reshape(-1, *above.shape[1:]),
+        columns=columns,
+        title="Originals above reconstructions",
     )
 
 
@@ -92,7 +96,9 @@ def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
     padded = np.pad(images, [(0, 0), *gaps], constant_values=background)
     rows = math.ceil(len(padded) / columns)
     missing = rows * columns - len(padded)
-    padded = np.pad(padded, [(0, missing)] + [(0, 0)] * (images.ndim - 1), constant_values=background)
+    padded = np.pad(
+        padded, [(0, missing)] + [(0, 0)] * (images.ndim - 1), constant_values=background
+    )
     grid = padded.reshape(rows, columns, *padded.shape[1:])
     joined = np.concatenate(np.concatenate(list(grid), axis=1), axis=1)
     return joined[:-1, :-1]

@@ -28,12 +28,13 @@ def latent_scatter(
         )
     figure = Figure(figsize=(6.4, 5.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
+    style = {"s": min(20.0, 3e4 / len(points)), "alpha": 0.6, "linewidths": 0}
     if labels is None:
-        axes.scatter(*points.T, s=3, alpha=0.5, linewidths=0)
+        axes.scatter(*points.T, **style)
     else:
         classes = np.unique(np.asarray(labels))
         colours = {"cmap": "tab10" if len(classes) <= 10 else "turbo"}
-        drawn = axes.scatter(*points.T, c=np.asarray(labels), s=3, alpha=0.6, linewidths=0, **colours)
+        drawn = axes.scatter(*points.T, c=np.asarray(labels), **style, **colours)
         bar = figure.colorbar(drawn, ax=axes, ticks=classes, label="label")
         bar.solids.set_alpha(1.0)  # pyright: ignore[reportOptionalMemberAccess]
     axes.set(xlabel=names[0], ylabel=names[1], title="Posterior means", aspect="equal")

@@ -19,3 +19,4 @@ from jaxvae.training.saved import load as load
 from jaxvae.training.saved import parameters_sha256 as parameters_sha256
 from jaxvae.training.state import TrainState as TrainState
 from jaxvae.training.trained import Trained as Trained
+from jaxvae.training.trained import members_of as members_of

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 
 from jaxvae._types import PyTree
@@ -49,7 +50,9 @@ class Checkpoints:
         """Write a state unless its step is already there; training may go on meanwhile."""
         step = int(state.step)
         if step != self.latest_step:
-            saved = {name: self._ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
+            # Copied, because training goes on in the same buffers while orbax writes.
+            items = jax.tree.map(np.array, _items(state))
+            saved = {name: self._ocp.args.StandardSave(tree) for name, tree in items.items()}
             self._manager.save(step, args=self._ocp.args.Composite(**saved))
 
     def restore(self, like: TrainState) -> TrainState:
@@ -62,8 +65,9 @@ class Checkpoints:
             ValueError: if there is no checkpoint, or it holds something else.
         """
         items = self._restore(_items(like))
-        key = jax.random.wrap_key_data(items["key"])
-        return TrainState(items["params"], items["optimiser"], key, items["step"])
+        progress = items["progress"]
+        key = jax.random.wrap_key_data(progress["key"])
+        return TrainState(items["params"], progress["optimiser"], key, progress["step"])
 
     def restore_params(self, like: PyTree) -> PyTree:
         """The newest parameters alone."""
@@ -84,8 +88,13 @@ class Checkpoints:
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:
-    # Typed keys are not arrays to orbax.
-    return {**state._asdict(), "key": jax.random.key_data(state.key)}
+    # The parameters apart, as they are also read alone; keys as plain arrays, for orbax.
+    progress = {
+        "optimiser": state.optimiser,
+        "key": jax.random.key_data(state.key),
+        "step": state.step,
+    }
+    return {"params": state.params, "progress": progress}
 
 
 def _abstract(leaf: Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

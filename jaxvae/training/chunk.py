@@ -18,15 +18,13 @@ from jaxvae.training.state import Stream, TrainState, stream_key
 class Loss(Protocol):
     """What training maximises the mean surrogate of."""
 
-    def __call__(
-        self, params: Any, example: Any, /, *, key: PRNGKey, settings: Any
-    ) -> Estimate:
+    def __call__(self, params: Any, example: Any, /, *, key: PRNGKey, settings: Any) -> Estimate:
         """Estimate of one example."""
         ...
 
 
 class Prepare(Protocol):
-    """How a row of the data becomes an example: identity, binarisation, corruption, …"""
+    """How a row of the data becomes an example: identity, binarisation, corruption."""
 
     def __call__(self, row: Any, /, *, key: PRNGKey) -> Example:
         """Example of one row, possibly random."""
@@ -84,7 +82,9 @@ def train_step(
     noise_keys = jax.random.split(stream_key(state.key, Stream.NOISE, state.step), size)
 
     def negative_surrogate(params):
-        estimates = jax.vmap(procedure.estimator(params, state.step))(rows, prepare_keys, noise_keys)
+        estimates = jax.vmap(procedure.estimator(params, state.step))(
+            rows, prepare_keys, noise_keys
+        )
         mean = _mean(estimates)
         return -mean.surrogate, mean
 

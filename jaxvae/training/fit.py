@@ -17,6 +17,7 @@ from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, run_chunk
 from jaxvae.training.prepare import autoencode
 from jaxvae.training.state import Stream, TrainState, stream_key
 
+
 class Callback(Protocol):
     """Called after each chunk with the state and the line that was logged."""
 
@@ -45,7 +46,7 @@ class Fit(NamedTuple):
 
 def vectorised(chunk: Callable) -> Callable:
     """Members side by side: every operation gets an axis of members."""
-    axes = TrainState(params=0, optimiser=0, key=0, step=None)  # pyright: ignore[reportArgumentType]
+    axes: Any = TrainState(params=0, optimiser=0, key=0, step=None)  # pyright: ignore[reportArgumentType]
     return jax.vmap(chunk, in_axes=(axes, None, None, None), out_axes=(axes, 0))
 
 
@@ -54,11 +55,13 @@ def one_by_one(chunk: Callable) -> Callable:
 
     def run(state, data, held_out, stop):
         def member(leaves):
-            after, report = chunk(TrainState(*leaves, state.step), data, held_out, stop)
-            return after[:-1], report
+            params, optimiser, key = leaves
+            before = TrainState(params, optimiser, key, state.step)
+            after, report = chunk(before, data, held_out, stop)
+            return (after.params, after.optimiser, after.key), report
 
-        leaves, report = lax.map(member, tuple(state[:-1]))
-        return TrainState(*leaves, stop), report
+        leaves, report = lax.map(member, (state.params, state.optimiser, state.key))
+        return TrainState(*leaves, step=stop), report
 
     return run
 
@@ -145,7 +148,11 @@ def fit(
         run_loss, schedule = loss, settings if callable(settings) else _constant(settings)
     procedure = Procedure(run_loss, prepare, optimiser, batch_size, schedule)
     # Copied, because the buffers of the state are donated to the compiled chunk.
-    state = jax.tree.map(jnp.copy, init) if isinstance(init, TrainState) else initial_state(init, optimiser, key)
+    state = (
+        jax.tree.map(jnp.copy, init)
+        if isinstance(init, TrainState)
+        else initial_state(init, optimiser, key)
+    )
     data, held_out = jax.device_put((data, held_out))
 
     def chunk(state, data, held_out, stop):
@@ -160,7 +167,9 @@ def fit(
     history: list[dict[str, Any]] = []
     train_seconds = 0.0
     step = int(state.step)
-    with tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True
+    ) as bar:
         while step < num_steps:
             stop = min(step + every - step % every, num_steps)
             started = time.perf_counter()
@@ -210,6 +219,6 @@ def _raise_if_bad(first_bad_step: Array) -> None:
     if np.any(steps >= 0):
         member = f" of member {int(np.argmax(steps >= 0))}" if steps.ndim else ""
         raise FloatingPointError(
-            f"the surrogate{member} was not finite at step {steps[steps >= 0].min()}; try a smaller "
-            "learning rate, clip gradients (optax.clip_by_global_norm), or check the data"
+            f"the surrogate{member} was not finite at step {steps[steps >= 0].min()}; try a "
+            "smaller learning rate, clip gradients (optax.clip_by_global_norm), or check the data"
         )

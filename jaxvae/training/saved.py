@@ -25,7 +25,9 @@ def save_model(folder: Path, recipe: Any, members: int | None) -> None:
     write_json(folder / "model.json", {"format": FORMAT, "recipe": described, "members": members})
 
 
-def load(directory: str | Path, *, member: int = 0, model: LatentVariableModel | None = None) -> Trained:
+def load(
+    directory: str | Path, *, member: int = 0, model: LatentVariableModel | None = None
+) -> Trained:
     """The model of a run with the parameters of its newest checkpoint.
 
     Args:
@@ -82,7 +84,9 @@ def _read_model(folder: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"expected the folder of a run with a model.json, got {folder}: {error}") from error
+        raise ValueError(
+            f"expected the folder of a run with a model.json, got {folder}: {error}"
+        ) from error
     if saved.get("format") != FORMAT:
         raise ValueError(
             f"expected a run of format {FORMAT} in {folder}, got {saved.get('format')!r}; "

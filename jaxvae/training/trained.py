@@ -1,6 +1,7 @@
 """A trained model in a notebook: batched, compiled encode, reconstruct and sample."""
 
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +39,13 @@ class Trained(NamedTuple):
         """E[x | z, c] at draws of z from the prior: one context for all, or none."""
         keys = jax.random.split(key, num_samples)
         return _sample(self.model, self.params, keys, context)
+
+
+def members_of(params: PyTree, count: int | None) -> list[PyTree]:
+    """The parameters of each member of a run of ``count`` seeds; None is a run without the axis."""
+    if count is None:
+        return [params]
+    return [jax.tree.map(itemgetter(index), params) for index in range(count)]
 
 
 @partial(jax.jit, static_argnums=0)
