@@ -3,6 +3,7 @@
 from jaxvae.training.checkpoint import Checkpoints as Checkpoints
 from jaxvae.training.chunk import Loss as Loss
 from jaxvae.training.chunk import Prepare as Prepare
+from jaxvae.training.command_line import command_line as command_line
 from jaxvae.training.fit import Callback as Callback
 from jaxvae.training.fit import Fit as Fit
 from jaxvae.training.fit import fit as fit

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxvae.model import Estimate, Example
 from jaxvae.training.state import Stream, TrainState, stream_key
 
 
+@runtime_checkable
 class Loss(Protocol):
     """What training maximises the mean surrogate of."""
 
@@ -23,6 +24,7 @@ class Loss(Protocol):
         ...
 
 
+@runtime_checkable
 class Prepare(Protocol):
     """How a row of the data becomes an example: identity, binarisation, corruption."""
 
@@ -140,9 +142,14 @@ def held_out_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> 
     if rows is None:
         return None
     size = jax.tree.leaves(rows)[0].shape[0]
-    keys = jax.random.split(stream_key(state.key, Stream.HELD_OUT), (2, size))
     estimate = procedure.estimator(state.params, state.step)
-    return _mean(lax.map(lambda arguments: estimate(*arguments), (rows, *keys), batch_size=256))
+
+    def one(argument):
+        row, number = argument
+        prepare_key, noise_key = jax.random.split(stream_key(state.key, Stream.HELD_OUT, number))
+        return estimate(row, prepare_key, noise_key)
+
+    return _mean(lax.map(one, (rows, jnp.arange(size)), batch_size=256))
 
 
 def _random_order(key: PRNGKey, size: int) -> Int[Array, " rows"]:

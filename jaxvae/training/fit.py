@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxvae.training.prepare import autoencode
 from jaxvae.training.state import Stream, TrainState, stream_key
 
 
+@runtime_checkable
 class Callback(Protocol):
     """Called after each chunk with the state and the line that was logged."""
 
@@ -214,8 +215,7 @@ def _line(report: Report, step: int, epoch: float, steps: int, seconds: float) -
     return line | {"chunk_steps": steps, "steps_per_second": steps / seconds}
 
 
-def _raise_if_bad(first_bad_step: Array) -> None:
-    steps = np.asarray(first_bad_step)
+def _raise_if_bad(steps: np.ndarray) -> None:
     if np.any(steps >= 0):
         member = f" of member {int(np.argmax(steps >= 0))}" if steps.ndim else ""
         raise FloatingPointError(

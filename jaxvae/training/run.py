@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +81,10 @@ class Run:
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Let Ctrl-C wait for the end of the chunk and leave a resumable run; twice is at once."""
+        if threading.current_thread() is not threading.main_thread():
+            # Python delivers signals to the main thread only.
+            yield
+            return
 
         def interrupt(number, frame):
             self._interrupted = True
@@ -89,8 +94,10 @@ class Run:
         try:
             yield
         except KeyboardInterrupt:
-            step = self.checkpoints.latest_step
-            print(f"\nInterrupted; saved at step {step}. The same command with --resume continues.")
+            print(
+                f"\nInterrupted; saved at step {self.checkpoints.latest_step}. "
+                f"The same command with --out {self.directory} --resume continues."
+            )
             raise
         finally:
             signal.signal(signal.SIGINT, previous)

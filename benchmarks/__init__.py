@@ -1,0 +1,1 @@
+"""Measurements of time and accuracy: compilation apart, interleaved, medians, versions recorded."""

@@ -1,0 +1,64 @@
+"""What a measurement is made with."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+@contextlib.contextmanager
+def processors(count: int) -> Iterator[list[int] | None]:
+    """Confine the process to so many processors; None where the system has no such call.
+
+    XLA sizes its pool of threads when JAX first runs something, so this has to come before.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        print("This system cannot confine a process: XLA uses all processors.")
+        yield None
+        return
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < count:
+        raise ValueError(
+            f"expected at least {count} processors for --threads {count}, got {len(allowed)}; "
+            "use fewer threads"
+        )
+    chosen = sorted(allowed)[:count]
+    os.sched_setaffinity(0, chosen)
+    try:
+        yield chosen
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def describe() -> dict[str, Any]:
+    """Versions, device, processor and date, for the record beside every figure."""
+    versions = {"python": platform.python_version()}
+    for package in ("jax", "jaxlib", "torch", "numpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    device = jax.devices()[0]
+    return {
+        "versions": versions,
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "cpu": cpu_model(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's own name where Linux tells it, and what Python knows elsewhere."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

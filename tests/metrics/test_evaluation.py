@@ -1,0 +1,31 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import linear_gaussian
+from jaxvae import Estimate, Example, metrics, objectives
+
+
+
+def test_the_mean_and_its_standard_error_cover_every_example_of_a_partial_batch():
+    values = jnp.arange(10.0)
+
+    def loss(params, example, *, key):
+        del key
+        return Estimate(params * example.target, example.target, {"half": example.target / 2})
+
+    found = metrics.evaluate(loss, 3.0, Example(values, values), key=jax.random.key(0), batch=4)
+    assert found.mean.surrogate == 13.5
+    assert found.mean.parts["half"] == 2.25
+    np.testing.assert_allclose(found.standard_error.bound, np.std(values) / 10**0.5, rtol=1e-6)
+
+
+def test_the_bound_of_the_exact_posterior_is_the_mean_evidence():
+    model, examples = linear_gaussian.model(), linear_gaussian.examples(300)
+    loss = partial(objectives.elbo, model, kl=objectives.monte_carlo)
+    found = metrics.evaluate(loss, model.init(jax.random.key(0)), examples, key=jax.random.key(0))
+    evidence = linear_gaussian.exact().evidence(examples.target)
+    np.testing.assert_allclose(found.mean.bound, evidence.mean(), rtol=1e-5)
+    np.testing.assert_allclose(found.standard_error.bound, evidence.std() / 300**0.5, rtol=1e-4)

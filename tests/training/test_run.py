@@ -1,0 +1,184 @@
+import json
+import os
+import signal
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxvae
+from jaxvae import models, nn, objectives, recipe, training
+
+
+@dataclass(frozen=True)
+class Config:
+    epochs: int = 2
+    rate: float = 0.1
+    hidden: tuple[int, ...] = (5,)
+
+
+RECIPE = partial(
+    models.vae,
+    encoder=partial(nn.mlp, (4,), (4,), hidden=(5,)),
+    decoder=partial(nn.mlp, (2,), (4,), hidden=(5,)),
+    latent_dim=2,
+)
+ROWS = np.random.default_rng(0).random((40, 4)).astype(np.float32)
+
+
+def keys(count):
+    seeds = jnp.arange(count or 1)
+    return jax.random.key(0) if count is None else jax.vmap(jax.random.key)(seeds)
+
+
+def train(run, steps, count=None, extra=()):
+    model, optimiser = recipe.build(RECIPE), optax.adam(1e-2)
+    with run.interruptible():
+        return training.fit(
+            partial(objectives.elbo, model),
+            run.resume(training.initial_state(model.init, optimiser, keys(count))),
+            ROWS,
+            key=keys(count),
+            num_steps=steps,
+            optimiser=optimiser,
+            batch_size=10,
+            progress=False,
+            callbacks=[*extra, run.callback],
+        )
+
+
+def complete(folder, steps, count=None, **options):
+    with training.open_run(folder, Config(), recipe=RECIPE, members=count, **options) as run:
+        result = train(run, steps, count)
+        run.checkpoints.save(result.state)
+        return result, run.history()
+
+
+def press_ctrl_c_at(step):
+    def callback(state, line):
+        if line["step"] == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return callback
+
+
+def test_an_interrupted_run_resumes_to_the_uninterrupted_one_bit_for_bit(tmp_path, capsys):
+    whole, history = complete(tmp_path / "whole", 20)
+    folder = tmp_path / "cut"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        training.open_run(folder, Config(), recipe=RECIPE) as run,
+    ):
+        train(run, 20, extra=[press_ctrl_c_at(8)])
+    assert "saved at step 8" in capsys.readouterr().out
+    resumed, again = complete(folder, 20, resume=True)
+    jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
+    assert training.parameters_sha256(resumed.params) == training.parameters_sha256(whole.params)
+    assert [line["bound"] for line in again] == [line["bound"] for line in history]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_lines_after_the_checkpoint_are_logged_once(tmp_path):
+    complete(tmp_path / "run", 8)
+    with (tmp_path / "run" / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 12, "bound": 0.0}) + '\n{"step": 16, "bou')
+    _, history = complete(tmp_path / "run", 16, resume=True)
+    assert [line["step"] for line in history] == [4, 8, 12, 16]
+    assert history[2]["bound"] != 0.0
+
+
+@pytest.mark.parametrize("count", [None, 3])
+def test_a_loaded_model_has_the_trained_parameters(tmp_path, count):
+    result, _ = complete(tmp_path / "run", 8, count)
+    member = 0 if count is None else 2
+    loaded = jaxvae.load(tmp_path / "run", member=member)
+    trained = training.members_of(result.params, count)[member]
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, trained)
+    again = jaxvae.load(tmp_path / "run", member=member, model=recipe.build(RECIPE))
+    jax.tree.map(np.testing.assert_array_equal, again.params, trained)
+
+
+def test_a_trained_model_works_on_batches_as_the_model_does_on_one_example(tmp_path):
+    complete(tmp_path / "run", 4)
+    trained = jaxvae.load(tmp_path / "run")
+    codes = trained.encode(jnp.asarray(ROWS[:6]))
+    one = trained.model.posterior(trained.params, jnp.asarray(ROWS[3]), None)
+    np.testing.assert_allclose(codes.mean[3], one.mean, rtol=1e-5)
+    np.testing.assert_allclose(codes.scale[3], one.scale, rtol=1e-5)
+    seen = trained.reconstruct(jnp.asarray(ROWS[:6]))
+    expected = trained.model.likelihood(trained.params, one.mean, None).mean
+    np.testing.assert_allclose(seen[3], expected, rtol=1e-5)
+    drawn = trained.sample(7, key=jax.random.key(1))
+    assert drawn.shape == (7, 4)
+    assert len(np.unique(np.asarray(drawn)[:, 0])) == 7
+
+
+def test_a_folder_with_files_is_never_written_into(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(ValueError, match="empty or new folder"),
+        training.open_run(tmp_path, Config()),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_resuming_with_another_configuration_names_the_fields(tmp_path):
+    complete(tmp_path / "run", 4)
+    changed = replace(Config(), rate=0.2, epochs=5)
+    with (
+        pytest.raises(ValueError, match=r"rate was 0\.1 and is 0\.2\. Start") as error,
+        training.open_run(
+            tmp_path / "run", changed, recipe=RECIPE, resume=True, may_change=("epochs",)
+        ),
+    ):
+        pass
+    assert "epochs" not in str(error.value)
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"found no config\.json"),
+        training.open_run(tmp_path / "none", Config(), resume=True),
+    ):
+        pass
+
+
+def test_loading_says_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"the folder of a run with a model\.json"):
+        jaxvae.load(tmp_path)
+    with training.open_run(tmp_path / "empty", Config(), recipe=RECIPE):
+        pass
+    with pytest.raises(ValueError, match="expected a checkpoint in"):
+        jaxvae.load(tmp_path / "empty")
+    with pytest.raises(ValueError, match="expected a member below 1"):
+        jaxvae.load(tmp_path / "empty", member=1)
+    with training.open_run(tmp_path / "own", Config()):
+        pass
+    with pytest.raises(ValueError, match="pass it as model="):
+        jaxvae.load(tmp_path / "own")
+    (tmp_path / "own" / "model.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="format 1 in .*, got 99"):
+        jaxvae.load(tmp_path / "own")
+
+
+def test_metrics_are_flat_with_a_spread_over_members_and_never_nan(tmp_path):
+    with training.open_run(tmp_path / "run", Config()) as run:
+        flat = run.save_metrics({"name": "x", "steps": 3, "bound": np.array([1.0, 2.0, 6.0])})
+        assert flat == {"name": "x", "steps": 3, "bound": 3.0, "bound_sd": np.std([1, 2, 6], ddof=1)}
+        assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == flat
+        with pytest.raises(ValueError, match="got bound = nan"):
+            run.save_metrics({"bound": float("nan")})
+        assert "3 ± 2.6" in training.format_metrics(flat)
+
+
+def test_the_digest_of_parameters_sees_every_bit():
+    params = {"a": jnp.zeros(3), "b": jnp.ones(2)}
+    digest = training.parameters_sha256(params)
+    assert digest == training.parameters_sha256({"b": jnp.ones(2), "a": jnp.zeros(3)})
+    assert digest != training.parameters_sha256({**params, "a": jnp.zeros(3).at[1].set(1e-30)})
+    assert digest != training.parameters_sha256({"a": jnp.zeros(2), "b": jnp.ones(3)})
