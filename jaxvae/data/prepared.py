@@ -119,5 +119,8 @@ def _part(source: Any, labelled: bool, name: str) -> Split:
     images = np.stack([example["image"] for example in examples])
     if images.shape[-1] == 1:
         images = images[..., 0]
+    if images.dtype == np.uint8 and images.max() <= 1:
+        # A whole part without grey: tensorflow-datasets stores binary pixels as bytes too.
+        images = images.astype(bool)
     labels = np.array([example["label"] for example in examples]) if labelled else None
     return as_split(images, labels, name)

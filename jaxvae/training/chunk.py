@@ -112,7 +112,7 @@ def run_chunk(
         state, order, total, bad = carry
         first = batch * procedure.batch_size
         index = lax.dynamic_slice_in_dim(order, first, procedure.batch_size)
-        rows = jax.tree.map(lambda array: array[index], data)
+        rows = jax.tree.map(partial(_take_rows, index), data)
         after, estimate = train_step(procedure, state, rows)
         bad = jnp.where((bad < 0) & ~jnp.isfinite(estimate.surrogate), state.step, bad)
         return after, order, jax.tree.map(jnp.add, total, estimate), bad
@@ -158,6 +158,12 @@ def _random_order(key: PRNGKey, size: int) -> Int[Array, " rows"]:
     The second sort is there for ties, of which 60,000 rows have half a pair on average.
     """
     return jnp.argsort(jax.random.bits(key, (size,)))
+
+
+def _take_rows(index: Int[Array, " batch"], array: Array) -> Array:
+    # Rows are copied in one piece each; an image's short rows would be copied one by one.
+    flat = array.reshape(array.shape[0], -1)[index]
+    return flat.reshape(index.shape[0], *array.shape[1:])
 
 
 def _mean(estimates: Estimate) -> Estimate:

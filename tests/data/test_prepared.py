@@ -51,7 +51,7 @@ def record(image, label):
     return example.SerializeToString()
 
 
-def prepare(root, parts, shape=GREY, labelled=True, file_format="array_record"):
+def prepare(root, parts, shape=GREY, labelled=True, file_format="array_record", levels=256):
     """Write a set as tensorflow-datasets prepares it, without TensorFlow."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -60,7 +60,7 @@ def prepare(root, parts, shape=GREY, labelled=True, file_format="array_record"):
     generator = np.random.default_rng(0)
     written, splits = {}, []
     for part, count in parts.items():
-        images = generator.integers(0, 256, (count, *shape), dtype=np.uint8)
+        images = generator.integers(0, levels, (count, *shape), dtype=np.uint8)
         labels = generator.integers(0, 10, count)
         writer = ArrayRecordWriter(
             str(folder / f"tiny-{part}.{file_format}-00000-of-00001"), "group_size:1"
@@ -86,6 +86,12 @@ def test_a_prepared_grey_set_is_read_in_its_order_without_a_channel_axis(tmp_pat
         assert split.images.dtype == np.float32
         np.testing.assert_array_equal(split.labels, labels.astype(np.int32), strict=True)
     assert (dataset.name, dataset.validation, dataset.binarisation) == ("tfds:tiny", None, "none")
+
+
+def test_a_prepared_binary_set_keeps_its_zeros_and_ones(tmp_path):
+    written = prepare(tmp_path, {"train": 5, "test": 3}, levels=2)
+    dataset = load("tfds:tiny", tmp_path)
+    np.testing.assert_array_equal(dataset.train.images, written["train"][0][..., 0])
 
 
 def test_a_prepared_colour_set_keeps_its_channels_and_may_have_no_labels(tmp_path):
