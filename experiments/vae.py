@@ -183,7 +183,6 @@ def train(
             partial(objectives.elbo, model),
             run.resume(training.initial_state(model.init, optimiser, keys)),
             images,
-            key=keys,
             num_steps=config.epochs * (len(images) // config.batch_size),
             optimiser=optimiser,
             batch_size=config.batch_size,

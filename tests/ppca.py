@@ -13,7 +13,7 @@ from jax.scipy.stats import multivariate_normal
 from scipy import stats
 
 from jaxvae.distributions import Normal
-from jaxvae.model import LatentVariableModel, Params
+from jaxvae.model import Example, LatentVariableModel, Params
 
 
 class Generative(NamedTuple):
@@ -89,3 +89,22 @@ def exact_log_evidence(theta: Generative, x):
     weights, offset, log_noise = map(np.float64, theta)
     covariance = weights @ weights.T + np.exp(2 * log_noise) * np.eye(len(offset))
     return stats.multivariate_normal.logpdf(np.float64(x), offset, covariance)
+
+
+def exact_params() -> Params:
+    theta = generative(jax.random.key(0))
+    return Params(theta, exact_inference(theta))
+
+
+def inexact_params() -> Params:
+    theta = generative(jax.random.key(0))
+    return Params(theta, inexact_inference(theta))
+
+
+def examples(number) -> Example:
+    """Draws from the model itself, by numpy."""
+    weights, offset, log_noise = map(np.asarray, generative(jax.random.key(0)))
+    draw = np.random.default_rng(1).normal
+    noise = np.exp(log_noise) * draw(size=(number, len(offset)))
+    x = jnp.asarray(draw(size=(number, weights.shape[1])) @ weights.T + offset + noise, jnp.float32)
+    return Example(x, x)

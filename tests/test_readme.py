@@ -14,7 +14,9 @@ def test_the_example_for_a_notebook_runs_and_trains():
     history = names["result"].history
     assert names["codes"].shape == (2000, 3)
     # Pure noise has nothing to encode: the best bound is close to the entropy of 20 unit Normals.
-    assert abs(np.mean([line["bound"] for line in history[-5:]]) + 10 * np.log(2 * np.pi * np.e)) < 0.5
+    assert (
+        abs(np.mean([line["bound"] for line in history[-5:]]) + 10 * np.log(2 * np.pi * np.e)) < 0.5
+    )
     assert history[0]["bound"] < history[-1]["bound"]
 
 

@@ -52,17 +52,17 @@ class Procedure(NamedTuple):
 
     Attributes:
         loss: estimate of one example.
+        settings: numbers for the loss as a function of the step.
         prepare: row to example.
         optimiser: an optax optimiser, which minimises minus the surrogate.
         batch_size: rows per step; the last partial batch of an epoch is dropped.
-        settings: numbers for the loss as a function of the step.
     """
 
     loss: Loss
+    settings: Callable[[Int[Array, ""]], PyTree]
     prepare: Prepare
     optimiser: optax.GradientTransformation
     batch_size: int
-    settings: Callable[[Int[Array, ""]], PyTree]
 
     def estimator(self, params: PyTree, step: Int[Array, ""]) -> Callable[..., Estimate]:
         """The map from (row, key to prepare it, key for the loss) to its estimate."""

@@ -20,7 +20,10 @@ from jaxvae.training.state import Stream, TrainState, stream_key
 
 @runtime_checkable
 class Callback(Protocol):
-    """Called after each chunk with the state and the line that was logged."""
+    """Called after each chunk with the state and the line that was logged.
+
+    The next chunk reuses the state's buffers: copy what is to be kept.
+    """
 
     def __call__(self, state: TrainState, line: dict[str, Any], /) -> None:
         """React to the end of a chunk."""
@@ -86,7 +89,7 @@ def fit(
     init: Callable[[PRNGKey], PyTree] | TrainState,
     data: PyTree,
     *,
-    key: Array,
+    key: Array | None = None,
     num_steps: int,
     optimiser: optax.GradientTransformation,
     batch_size: int = 64,
@@ -110,7 +113,7 @@ def fit(
         init: key to fresh parameters (``model.init``), or the state of an earlier fit.
         data: pytree of arrays with rows along the first axis; it stays on the device.
         key: a key trains one member, a vector of keys trains one member for each, all in one
-            compiled run.
+            compiled run. A state has its own key, and takes none.
         num_steps: total number of steps, those already in a given state included.
         optimiser: any optax optimiser (a minimiser: it gets gradients of minus the surrogate).
         batch_size: rows per step.
@@ -128,11 +131,12 @@ def fit(
 
     Raises:
         ValueError: if the data cannot fill one batch, its leaves disagree in length, or a size
-            is not positive.
+            is not positive, or there is a key missing or too many.
         FloatingPointError: if a surrogate is not finite; the message names the first such step.
     """
     num_rows = _num_rows(data)
-    for name, value in (("num_steps", num_steps), ("batch_size", batch_size)):
+    sizes = {"num_steps": num_steps, "batch_size": batch_size}
+    for name, value in (sizes if log_every is None else {**sizes, "log_every": log_every}).items():
         _check.positive(name, value)
     if num_rows < batch_size:
         raise ValueError(
@@ -140,53 +144,61 @@ def fit(
             "reduce batch_size"
         )
     steps_per_epoch = num_rows // batch_size
-    every = steps_per_epoch if log_every is None else log_every
-    _check.positive("log_every", every)
-
-    if settings is None:
-        run_loss, schedule = _with_default_settings(loss), _constant(())
-    else:
-        run_loss, schedule = loss, settings if callable(settings) else _constant(settings)
-    procedure = Procedure(run_loss, prepare, optimiser, batch_size, schedule)
-    # Copied, because the buffers of the state are donated to the compiled chunk.
-    state = (
-        jax.tree.map(jnp.copy, init)
-        if isinstance(init, TrainState)
-        else initial_state(init, optimiser, key)
-    )
-    data, held_out = jax.device_put((data, held_out))
+    state = _starting_state(init, optimiser, key)
+    procedure = Procedure(*_loss_and_schedule(loss, settings), prepare, optimiser, batch_size)
 
     def chunk(state, data, held_out, stop):
         return run_chunk(procedure, state, data, held_out, stop)
 
-    run = chunk if state.key.ndim == 0 else members(chunk)
+    arguments = jax.device_put((data, held_out))
     started = time.perf_counter()
-    stop = jnp.zeros((), jnp.int32)
-    compiled = jax.jit(run, donate_argnums=0).lower(state, data, held_out, stop).compile()
+    run = jax.jit(chunk if state.key.ndim == 0 else members(chunk), donate_argnums=0)
+    compiled = run.lower(state, *arguments, jnp.zeros((), jnp.int32)).compile()
     compile_seconds = time.perf_counter() - started
 
     history: list[dict[str, Any]] = []
-    train_seconds = 0.0
+    every = log_every or steps_per_epoch
     step = int(state.step)
-    with tqdm(
-        total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True
-    ) as bar:
+    bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True)
+    with bar:
         while step < num_steps:
             stop = min(step + every - step % every, num_steps)
             started = time.perf_counter()
-            state, report = compiled(state, data, held_out, jnp.asarray(stop, jnp.int32))
+            state, report = compiled(state, *arguments, jnp.asarray(stop, jnp.int32))
             report = jax.device_get(report)
             seconds = time.perf_counter() - started
-            train_seconds += seconds
-            line = _line(report, stop, stop / steps_per_epoch, stop - step, seconds)
             _raise_if_bad(report.first_bad_step)
-            history.append(line)
+            history.append(_line(report, stop, stop / steps_per_epoch, stop - step, seconds))
             for callback in callbacks:
-                callback(state, line)
+                callback(state, history[-1])
             bar.update(stop - step)
-            bar.set_postfix(bound=f"{np.mean(line['bound']):.2f}", refresh=False)
+            bar.set_postfix(bound=f"{np.mean(report.train.bound):.2f}", refresh=False)
             step = stop
+    train_seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in history)
     return Fit(state.params, state, history, compile_seconds, train_seconds)
+
+
+def _starting_state(
+    init: Callable[[PRNGKey], PyTree] | TrainState,
+    optimiser: optax.GradientTransformation,
+    key: Array | None,
+) -> TrainState:
+    if isinstance(init, TrainState):
+        if key is not None:
+            raise ValueError("fit expected no key with a state, which has its own; leave key out")
+        # Copied, because the buffers of the state are donated to the compiled chunk.
+        return jax.tree.map(jnp.copy, init)
+    if key is None:
+        raise ValueError("fit expected a key for fresh parameters; pass key=jax.random.key(seed)")
+    return initial_state(init, optimiser, key)
+
+
+def _loss_and_schedule(
+    loss: Loss, settings: PyTree | Callable[[Array], PyTree]
+) -> tuple[Loss, Callable[[Array], PyTree]]:
+    if settings is None:
+        return _with_default_settings(loss), _constant(())
+    return loss, settings if callable(settings) else _constant(settings)
 
 
 def _constant(settings: PyTree) -> Callable[[Array], PyTree]:
@@ -216,9 +228,11 @@ def _line(report: Report, step: int, epoch: float, steps: int, seconds: float) -
 
 
 def _raise_if_bad(steps: np.ndarray) -> None:
-    if np.any(steps >= 0):
-        member = f" of member {int(np.argmax(steps >= 0))}" if steps.ndim else ""
-        raise FloatingPointError(
-            f"the surrogate{member} was not finite at step {steps[steps >= 0].min()}; try a "
-            "smaller learning rate, clip gradients (optax.clip_by_global_norm), or check the data"
-        )
+    if np.all(steps < 0):
+        return
+    first = np.where(steps < 0, np.iinfo(steps.dtype).max, steps)
+    member = f" of member {int(np.argmin(first))}" if steps.ndim else ""
+    raise FloatingPointError(
+        f"the surrogate{member} was not finite at step {first.min()}; try a smaller learning rate, "
+        "clip gradients (optax.clip_by_global_norm), or check the data"
+    )

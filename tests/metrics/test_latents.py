@@ -1,25 +1,23 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ppca
 
-import linear_gaussian
 from jaxvae import LatentVariableModel, metrics
 from jaxvae.distributions import Normal
 
 
-
 def half_collapsed() -> LatentVariableModel:
     """The first latent follows x, the second is the prior."""
-    model = linear_gaussian.model()
 
     def posterior(params, x, context):
         return Normal(jnp.stack([x[0], jnp.zeros(())]), jnp.array([-1.0, 0.0]))
 
-    return model._replace(posterior=posterior)
+    return ppca.model._replace(posterior=posterior)
 
 
 def test_a_collapsed_dimension_has_no_kl_and_is_not_active():
-    model, examples = half_collapsed(), linear_gaussian.examples(500)
+    model, examples = half_collapsed(), ppca.examples(500)
     kl = metrics.kl_per_dimension(model, model.init(jax.random.key(0)), examples)
     first = np.asarray(examples.target[:, 0], np.float64)
     expected = np.mean(0.5 * (np.exp(-2.0) + first**2 - 1 + 2.0))

@@ -68,7 +68,9 @@ def test_a_latent_path_changes_one_dimension_only():
 
 
 def test_the_curve_shows_mean_and_spread_over_seeds():
-    history = [{"epoch": e, "bound": [-2.0 / e, -4.0 / e], "held_out_bound": [-5, -7]} for e in (1, 2)]
+    history = [
+        {"epoch": e, "bound": [-2.0 / e, -4.0 / e], "held_out_bound": [-5, -7]} for e in (1, 2)
+    ]
     axes = plotting.elbo_curve(history).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [-3.0, -1.5])
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [-6.0, -6.0])

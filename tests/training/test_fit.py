@@ -72,9 +72,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(uninterrupted, first
     begun = train(key=jax.random.key(0), num_steps=first)
     assert int(begun.state.step) == first
     # The key of the state counts, not the one given here.
-    resumed = run(
-        elbo, begun.state, DATA, optimiser=optax.adam(1e-2), key=jax.random.key(5), num_steps=20
-    )
+    resumed = run(elbo, begun.state, DATA, optimiser=optax.adam(1e-2), num_steps=20)
     assert_identical(resumed.state, uninterrupted.state)
     assert_identical(resumed.params, uninterrupted.params)
     # Its lines fall on the same steps, even where it began inside a chunk.
@@ -84,9 +82,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(uninterrupted, first
 def test_the_given_state_survives_and_can_be_continued_twice(uninterrupted):
     begun = train(key=jax.random.key(0), num_steps=7)
     for _ in range(2):
-        again = run(
-            elbo, begun.state, DATA, optimiser=optax.adam(1e-2), key=begun.state.key, num_steps=20
-        )
+        again = run(elbo, begun.state, DATA, optimiser=optax.adam(1e-2), num_steps=20)
         assert_identical(again.state, uninterrupted.state)
     assert int(begun.state.step) == 7
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(begun.state))
@@ -128,7 +124,6 @@ def test_members_resume_bit_for_bit(members):
         begun.state,
         DATA,
         optimiser=optax.adam(1e-2),
-        key=begun.state.key,
         num_steps=9,
         members=members,
     )
@@ -329,11 +324,6 @@ def test_the_first_step_that_is_not_finite_is_named(bad_step):
         assert int(start(num_steps=bad_step).state.step) == bad_step
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="fit names the first bad member beside the step of the earliest one",
-)
 def test_the_member_that_is_not_finite_is_named_with_its_own_step():
     def init(key):
         return jnp.floor(1 + 18 * key_number(key))  # the first step at which the member is bad
@@ -348,7 +338,7 @@ def test_the_member_that_is_not_finite_is_named_with_its_own_step():
         init,
         DATA,
         optimiser=optax.sgd(0.0),
-        key=jax.random.split(jax.random.key(0), 3),
+        key=jax.random.split(jax.random.key(1), 3),
         log_every=20,
         settings=lambda step: step.astype(jnp.float32),
     )
@@ -412,10 +402,17 @@ def test_training_probabilistic_pca_reaches_its_maximum_likelihood():
         ({"log_every": 0}, "log_every expected a positive integer, got 0"),
         ({"batch_size": 27}, "at least batch_size = 27 rows, got 26; reduce batch_size"),
         ({"data": (DATA, DATA[1:])}, r"one common number of rows, got \[25, 26\]"),
+        ({"key": None}, "expected a key for fresh parameters"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(options, message):
-    arguments = {"data": DATA, "num_steps": 1} | options
+    arguments = {"data": DATA, "num_steps": 1, "key": jax.random.key(0)} | options
     data = arguments.pop("data")
     with pytest.raises(ValueError, match=message):
-        run(elbo, ppca.model.init, data, optimiser=COUNT, key=jax.random.key(0), **arguments)
+        run(elbo, ppca.model.init, data, optimiser=COUNT, **arguments)
+
+
+def test_a_state_has_its_own_key_and_takes_no_other():
+    begun = train(key=jax.random.key(0), num_steps=1)
+    with pytest.raises(ValueError, match="expected no key with a state"):
+        run(elbo, begun.state, DATA, optimiser=COUNT, key=jax.random.key(1), num_steps=2)

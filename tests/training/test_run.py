@@ -42,7 +42,6 @@ def train(run, steps, count=None, extra=()):
             partial(objectives.elbo, model),
             run.resume(training.initial_state(model.init, optimiser, keys(count))),
             ROWS,
-            key=keys(count),
             num_steps=steps,
             optimiser=optimiser,
             batch_size=10,
@@ -162,14 +161,19 @@ def test_loading_says_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="pass it as model="):
         jaxvae.load(tmp_path / "own")
     (tmp_path / "own" / "model.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="format 1 in .*, got 99"):
+    with pytest.raises(ValueError, match=r"format 1 in .*, got 99"):
         jaxvae.load(tmp_path / "own")
 
 
 def test_metrics_are_flat_with_a_spread_over_members_and_never_nan(tmp_path):
     with training.open_run(tmp_path / "run", Config()) as run:
         flat = run.save_metrics({"name": "x", "steps": 3, "bound": np.array([1.0, 2.0, 6.0])})
-        assert flat == {"name": "x", "steps": 3, "bound": 3.0, "bound_sd": np.std([1, 2, 6], ddof=1)}
+        assert flat == {
+            "name": "x",
+            "steps": 3,
+            "bound": 3.0,
+            "bound_sd": np.std([1, 2, 6], ddof=1),
+        }
         assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == flat
         with pytest.raises(ValueError, match="got bound = nan"):
             run.save_metrics({"bound": float("nan")})
