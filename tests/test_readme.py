@@ -26,7 +26,7 @@ def test_every_link_and_command_of_the_readme_exists():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
         assert f"\n{target}:" in makefile
-    for name in re.findall(r"-m (experiments|benchmarks)\.(\w+)", README):
+    for name in re.findall(r"-m (experiments|benchmarks)\.([a-z_]+)", README):
         assert (ROOT / name[0] / f"{name[1]}.py").exists()
 
 

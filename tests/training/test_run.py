@@ -66,6 +66,7 @@ def press_ctrl_c_at(step):
 
 
 def test_an_interrupted_run_resumes_to_the_uninterrupted_one_bit_for_bit(tmp_path, capsys):
+    handler = signal.getsignal(signal.SIGINT)
     whole, history = complete(tmp_path / "whole", 20)
     folder = tmp_path / "cut"
     with (
@@ -78,7 +79,7 @@ def test_an_interrupted_run_resumes_to_the_uninterrupted_one_bit_for_bit(tmp_pat
     jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
     assert training.parameters_sha256(resumed.params) == training.parameters_sha256(whole.params)
     assert [line["bound"] for line in again] == [line["bound"] for line in history]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_lines_after_the_checkpoint_are_logged_once(tmp_path):
