@@ -21,20 +21,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxvae import (
-    Example,
-    LatentVariableModel,
-    Params,
-    data,
-    distributions,
-    metrics,
-    models,
-    nn,
-    objectives,
-    plotting,
-    recipe,
-    training,
-)
+import jaxvae
+from jaxvae import data, distributions, metrics, models, nn, objectives, plotting, recipe, training
 
 
 @dataclass(frozen=True)
@@ -111,13 +99,35 @@ def load_data(config: Config) -> tuple[data.Dataset, training.Prepare, str]:
     return dynamic, training.binarise_dynamically, f"dynamic; test {static.binarisation}"
 
 
+def check(config: Config, dataset: data.Dataset) -> None:
+    """Refuse what cannot be run, before anything is written."""
+    for name in ("epochs", "seeds", "nll_samples"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} expected a positive number")
+    if config.resume and config.out is None:
+        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+    training.steps_per_epoch(len(dataset.train.images), config.batch_size)
+    parts = [part.images for part in (dataset.train, dataset.validation, dataset.test) if part]
+    low, high = min(part.min() for part in parts), max(part.max() for part in parts)
+    if config.likelihood == "bernoulli" and (low < 0 or high > 1):
+        raise ValueError(
+            f"--likelihood bernoulli expected pixels from 0 to 1, got {low:g} to {high:g}; "
+            f"rescale {config.dataset} or use --likelihood normal"
+        )
+
+
 def evaluate(
-    model: LatentVariableModel, params: Params, images: Array, key: Array, nll_samples: int
+    model: jaxvae.LatentVariableModel,
+    loss: training.Loss,
+    params: jaxvae.Params,
+    images: Array,
+    key: Array,
+    nll_samples: int,
 ) -> dict[str, Any]:
     """Test bound, importance-sampled likelihood and the use of the latent space, of one member."""
-    examples = Example(inputs=images, target=images)
+    examples = jaxvae.Example(inputs=images, target=images)
     bound_key, likelihood_key = jax.random.split(key)
-    bound = metrics.evaluate(partial(objectives.elbo, model), params, examples, key=bound_key)
+    bound = metrics.evaluate(loss, params, examples, key=bound_key)
     weights = metrics.importance_log_likelihood(
         model, params, examples, key=likelihood_key, num_samples=nll_samples
     )
@@ -140,7 +150,7 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
     """All pictures, of the first member."""
     run.save_figure("elbo", plotting.elbo_curve(run.history(), held_out=curve))
     test = dataset.test.images
-    examples = Example(inputs=test, target=test)
+    examples = jaxvae.Example(inputs=test, target=test)
     kl = metrics.kl_per_dimension(trained.model, trained.params, examples)
     used = np.argsort(-np.asarray(kl))[:10]
     means = np.asarray(trained.encode(test).mean)
@@ -149,7 +159,7 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
         names = (f"z{first + 1}", f"z{second + 1}")
         pairs = means[:, [first, second]]
         run.save_figure("latent", plotting.latent_scatter(pairs, dataset.test.labels, names=names))
-    if test.ndim not in (3, 4):
+    if test.ndim != 3 and test.shape[3:] not in ((1,), (3,)):
         return
     samples = trained.sample(64, key=jax.random.key(0))
     run.save_figure("samples", plotting.image_grid(samples, title="Generated samples"))
@@ -168,7 +178,8 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
 def train(
     config: Config,
     run: training.Run,
-    model: LatentVariableModel,
+    model: jaxvae.LatentVariableModel,
+    loss: training.Loss,
     images: np.ndarray,
     held_out: np.ndarray,
     prepare: training.Prepare,
@@ -180,10 +191,10 @@ def train(
     slow_batched = config.network == "conv" and jax.default_backend() == "cpu"
     with run.interruptible():
         result = training.fit(
-            partial(objectives.elbo, model),
+            loss,
             run.resume(training.initial_state(model.init, optimiser, keys)),
             images,
-            num_steps=config.epochs * (len(images) // config.batch_size),
+            num_steps=config.epochs * training.steps_per_epoch(len(images), config.batch_size),
             optimiser=optimiser,
             batch_size=config.batch_size,
             prepare=prepare,
@@ -198,14 +209,11 @@ def train(
 def main(config: Config) -> dict[str, Any]:
     """Train, evaluate, draw and save; returns the metrics."""
     dataset, prepare, binarisation = load_data(config)
-    images, test = dataset.train.images, dataset.test.images
-    if config.likelihood == "bernoulli" and (images.min() < 0 or images.max() > 1):
-        raise ValueError(
-            f"--likelihood bernoulli expected pixels from 0 to 1, got {images.min():g} to "
-            f"{images.max():g}; rescale {config.dataset} or use --likelihood normal"
-        )
+    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    check(config, dataset)
     model_from = model_recipe(config, images.shape[1:])
     model = recipe.build(model_from)
+    loss = partial(objectives.elbo, model)
     count = config.seeds if config.seeds > 1 else None
     validation = dataset.validation or dataset.test
     curve = "test" if dataset.validation is None else "validation"
@@ -218,13 +226,12 @@ def main(config: Config) -> dict[str, Any]:
         resume=config.resume,
         may_change=("epochs", "out", "resume", "nll_samples"),
     ) as run:
-        result = train(config, run, model, images, validation.images, prepare)
+        result = train(config, run, model, loss, images, validation.images, prepare)
         members = training.members_of(result.params, count)
         figures = [
-            evaluate(model, params, jnp.asarray(test), jax.random.key(seed), config.nll_samples)
+            evaluate(model, loss, params, test, jax.random.key(seed), config.nll_samples)
             for seed, params in enumerate(members, config.seed)
         ]
-        draw(run, training.Trained(model, members[0]), dataset, curve)
         report = run.save_metrics(
             {
                 "experiment": "vae",
@@ -233,9 +240,10 @@ def main(config: Config) -> dict[str, Any]:
                 "binarisation": binarisation,
                 "nll_samples": config.nll_samples,
                 **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},
-                **training.training_metrics(result),
+                **training.training_metrics(result, run.history()),
             }
         )
+        draw(run, training.Trained(model, members[0]), dataset, curve)
     print(training.format_metrics(report))
     print(f"\nPictures, metrics and checkpoints: {run.directory}")
     return report

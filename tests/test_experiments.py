@@ -9,6 +9,7 @@ import pytest
 
 import jaxvae
 from experiments import vae
+from jaxvae import training
 
 CONTRACT = {
     "experiment",
@@ -78,15 +79,37 @@ def test_a_user_s_own_array_trains_without_ceremony(tmp_path):
     assert report["steps"] == 2
 
 
-def test_wrong_values_are_refused_in_one_line_with_status_2(tmp_path):
-    (tmp_path / "file").write_text("")
-    for arguments in (["--epochs", "many"], ["--dataset", "nonsense"], ["--out", str(tmp_path)]):
-        process = subprocess.run(
-            [sys.executable, "-m", "experiments.vae", *arguments],
-            cwd=Path(vae.__file__).parents[1],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert process.returncode == 2
-        assert "Traceback" not in process.stderr
+def test_the_test_images_must_fit_the_likelihood_too(tmp_path):
+    draw = np.random.default_rng(0).random
+    np.savez(tmp_path / "mine.npz", train=draw((400, 6)), test=255 * draw((20, 6)))
+    with pytest.raises(ValueError, match=r"pixels from 0 to 1, got .* to 2"):
+        vae.main(vae.Config(**TINY, dataset=str(tmp_path / "mine.npz"), out=str(tmp_path / "run")))
+
+
+def test_images_of_two_channels_train_without_pictures_of_them(tmp_path):
+    np.save(tmp_path / "two.npy", np.random.default_rng(0).random((400, 4, 4, 2)))
+    out = tmp_path / "run"
+    vae.main(vae.Config(**TINY, dataset=str(tmp_path / "two.npy"), out=str(out)))
+    assert {path.stem for path in out.glob("*.png")} == {"elbo", "latent"}
+
+
+WRONG = ["--epochs many", "--epochs 0", "--batch-size 0", "--batch-size 2000", "--seeds 0"]
+WRONG += ["--nll-samples 0", "--dataset nonsense", "--resume", "--out ."]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_values_are_refused_in_one_line_with_status_2(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["vae", *arguments.split()])
+    with pytest.raises(SystemExit) as leaving:
+        training.command_line(vae.main, vae.Config)
+    assert leaving.value.code == 2
+    shown = capsys.readouterr().err
+    assert any(word.removeprefix("--").split("-")[0] in shown for word in arguments.split())
+
+
+def test_the_module_is_a_command():
+    root = Path(vae.__file__).parents[1]
+    command = [sys.executable, "-m", "experiments.vae", "--help"]
+    shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert "exercise 12" in shown
+    assert "--learning-rate" in shown

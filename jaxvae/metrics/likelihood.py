@@ -29,11 +29,14 @@ class ImportanceEstimate(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Running log-sums of the weights, of their squares, and the largest log-weight."""
+    """Sums over weights relative to the largest so far, whose logarithm is kept apart.
 
+    Sums of logarithms would round away the later weights: at -20,000 nats float32 resolves 0.002.
+    """
+
+    largest: Array
     first: Array
     second: Array
-    largest: Array
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=("num_samples", "chunk", "batch"))
@@ -50,7 +53,8 @@ def importance_log_likelihood(
     r"""$\log p(x) \approx \log\frac1K\sum_k p(x, z_k)/q(z_k \mid x)$, $z_k \sim q(z \mid x)$.
 
     Memory is that of ``batch * chunk`` decoded samples, whatever K and the number of examples. The
-    noise of a sample depends on (key, example, k) alone, so neither setting changes the result.
+    noise of a sample depends on (key, example, k) alone, so neither setting changes the result by
+    more than rounding.
 
     Args:
         model: the record of functions.
@@ -83,18 +87,19 @@ def importance_log_likelihood(
             weights = jax.vmap(lambda key: log_weight(model, params, example, key=key))(keys)
             # The last chunk may reach beyond K; those draws carry no weight.
             weights = jnp.where(index < num_samples, weights, -jnp.inf)
+            largest = jnp.maximum(sums.largest, jnp.max(weights))
+            relative, shrink = jnp.exp(weights - largest), jnp.exp(sums.largest - largest)
             return _Sums(
-                jnp.logaddexp(sums.first, jax.nn.logsumexp(weights)),
-                jnp.logaddexp(sums.second, jax.nn.logsumexp(2.0 * weights)),
-                jnp.maximum(sums.largest, jnp.max(weights)),
+                largest,
+                sums.first * shrink + jnp.sum(relative),
+                sums.second * shrink**2 + jnp.sum(relative**2),
             ), None
 
-        nothing = jnp.full((), -jnp.inf)
-        sums, _ = lax.scan(add, _Sums(nothing, nothing, nothing), starts)
+        sums, _ = lax.scan(add, _Sums(jnp.full((), -jnp.inf), jnp.zeros(()), jnp.zeros(())), starts)
         return ImportanceEstimate(
-            log_likelihood=sums.first - jnp.log(jnp.asarray(num_samples, sums.first.dtype)),
-            effective_sample_size=jnp.exp(2.0 * sums.first - sums.second),
-            largest_weight=jnp.exp(sums.largest - sums.first),
+            log_likelihood=sums.largest + jnp.log(sums.first / num_samples),
+            effective_sample_size=sums.first**2 / sums.second,
+            largest_weight=1.0 / sums.first,
         )
 
     size = jax.tree.leaves(examples)[0].shape[0]

@@ -90,6 +90,7 @@ def conv_encoder(
     """3x3 convolutions of stride 2 with ReLU, a dense ReLU layer, and a linear head.
 
     The defaults are those of the Bath report, section 4.4 (figure 13); any height and width work.
+    There is no forward-mode derivative (``jax.jacfwd``); ``jax.jacrev`` works.
 
     Args:
         in_shape: (height, width) or (height, width, channels) of one image.
@@ -111,6 +112,7 @@ def conv_decoder(
     """A dense ReLU layer, transposed 3x3 convolutions of stride 2 with ReLU, one of stride 1.
 
     It mirrors ``conv_encoder``: where the encoder rounded an odd size up, the decoder crops.
+    There is no forward-mode derivative (``jax.jacfwd``); ``jax.jacrev`` works.
 
     Args:
         in_size: latent size.
@@ -122,4 +124,6 @@ def conv_decoder(
     """
     for width in (in_size, *out_shape, *features):
         _check.positive("a width of nn.conv_decoder", width)
+    if not features:
+        raise ValueError("nn.conv_decoder expected at least one number of features, got none")
     return from_module(lambda rngs: _Decoder(in_size, out_shape, features, rngs=rngs))

@@ -36,6 +36,7 @@ def elbo_curve(history: Sequence[Mapping[str, Any]], *, held_out: str = "held-ou
     # The first epochs fall off the scale on which the later ones can be told apart.
     late = history[len(history) // 20 :]
     settled = np.concatenate([np.ravel(line[name]) for line in late for name in drawn])
+    settled = settled[np.isfinite(settled)]
     axes.set_ylim(bottom=settled.min() - 0.1 * np.ptp(settled) - 1.0)
     axes.grid(alpha=0.3)
     axes.legend()

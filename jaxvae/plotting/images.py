@@ -85,10 +85,11 @@ def traversals(images: ArrayLike, *, labels: list[str]) -> Figure:
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
     """One large array of many images, with a white line between them."""
-    if images.ndim not in (3, 4):
+    colours = images.shape[-1] if images.ndim == 4 else 1
+    if images.ndim not in (3, 4) or colours not in (1, 3) or len(images) == 0:
         raise ValueError(
-            "expected images of shape (number, height, width) or (number, height, width, 3), got "
-            f"{images.shape}; reshape rows of pixels first"
+            "expected images of shape (number, height, width), or with a last axis of 3 for "
+            f"colours, got {images.shape}; reshape rows of pixels first"
         )
     _check.positive("columns", columns)
     gaps = [(0, 1), (0, 1), (0, 0)][: images.ndim - 1]

@@ -21,7 +21,7 @@ def latent_scatter(
         ValueError: if the means are not pairs.
     """
     points = np.asarray(means)
-    if points.ndim != 2 or points.shape[1] != 2:
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise ValueError(
             f"latent_scatter expected means of shape (number, 2), got {points.shape}; "
             "choose two dimensions first"

@@ -7,9 +7,10 @@ from jaxvae.training.command_line import command_line as command_line
 from jaxvae.training.fit import Callback as Callback
 from jaxvae.training.fit import Fit as Fit
 from jaxvae.training.fit import fit as fit
-from jaxvae.training.fit import initial_state as initial_state
-from jaxvae.training.fit import one_by_one as one_by_one
-from jaxvae.training.fit import vectorised as vectorised
+from jaxvae.training.fit import steps_per_epoch as steps_per_epoch
+from jaxvae.training.members import initial_state as initial_state
+from jaxvae.training.members import one_by_one as one_by_one
+from jaxvae.training.members import vectorised as vectorised
 from jaxvae.training.prepare import autoencode as autoencode
 from jaxvae.training.prepare import binarise_dynamically as binarise_dynamically
 from jaxvae.training.report import format_metrics as format_metrics

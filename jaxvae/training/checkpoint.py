@@ -66,7 +66,7 @@ class Checkpoints:
         """
         items = self._restore(_items(like))
         progress = items["progress"]
-        key = jax.random.wrap_key_data(progress["key"])
+        key = jax.random.wrap_key_data(progress["key"], impl=jax.random.key_impl(like.key))
         return TrainState(items["params"], progress["optimiser"], key, progress["step"])
 
     def restore_params(self, like: PyTree) -> PyTree:

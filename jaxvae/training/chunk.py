@@ -93,7 +93,9 @@ def train_step(
     gradients, estimate = jax.grad(negative_surrogate, has_aux=True)(state.params)
     # Adam mixes its integer counter with floats, which strict promotion forbids.
     with jax.numpy_dtype_promotion("standard"):
-        updates, optimiser = procedure.optimiser.update(gradients, state.optimiser, state.params)
+        updates, optimiser = optax.with_extra_args_support(procedure.optimiser).update(
+            gradients, state.optimiser, state.params, value=-estimate.surrogate
+        )
         params = optax.apply_updates(state.params, updates)
     return TrainState(params, optimiser, state.key, state.step + 1), estimate
 

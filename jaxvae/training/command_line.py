@@ -9,7 +9,7 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
     """Parse the arguments into a configuration, run the experiment, and leave the process.
 
     A ValueError is the user's to mend: it is printed without a traceback and the exit status is 2,
-    as for an unknown option. Ctrl-C exits with 130.
+    as for an unknown option. A training run that diverged exits with 1, Ctrl-C with 130.
 
     Args:
         main: the experiment; its module's docstring is the help text.
@@ -23,6 +23,9 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)

@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array, lax
+from jax import Array
 from tqdm.auto import tqdm
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, run_chunk
+from jaxvae.training.members import initial_state, vectorised
 from jaxvae.training.prepare import autoencode
-from jaxvae.training.state import Stream, TrainState, stream_key
+from jaxvae.training.state import TrainState
 
 
 @runtime_checkable
@@ -48,48 +49,12 @@ class Fit(NamedTuple):
     train_seconds: float
 
 
-def vectorised(chunk: Callable) -> Callable:
-    """Members side by side: every operation gets an axis of members."""
-    axes: Any = TrainState(params=0, optimiser=0, key=0, step=None)  # pyright: ignore[reportArgumentType]
-    return jax.vmap(chunk, in_axes=(axes, None, None, None), out_axes=(axes, 0))
-
-
-def one_by_one(chunk: Callable) -> Callable:
-    """Members one after another inside the compiled function, for networks that batch badly."""
-
-    def run(state, data, held_out, stop):
-        def member(leaves):
-            params, optimiser, key = leaves
-            before = TrainState(params, optimiser, key, state.step)
-            after, report = chunk(before, data, held_out, stop)
-            return (after.params, after.optimiser, after.key), report
-
-        leaves, report = lax.map(member, (state.params, state.optimiser, state.key))
-        return TrainState(*leaves, step=stop), report
-
-    return run
-
-
-def initial_state(
-    init: Callable[[PRNGKey], PyTree], optimiser: optax.GradientTransformation, key: Array
-) -> TrainState:
-    """Fresh parameters and optimiser state; one member per key."""
-
-    def member(key):
-        params = init(stream_key(key, Stream.INIT))
-        return TrainState(params, optimiser.init(params), key, jnp.zeros((), jnp.int32))
-
-    if key.ndim == 0:
-        return jax.jit(member)(key)
-    return jax.jit(jax.vmap(member))(key)._replace(step=jnp.zeros((), jnp.int32))
-
-
 def fit(
     loss: Loss,
     init: Callable[[PRNGKey], PyTree] | TrainState,
     data: PyTree,
     *,
-    key: Array | None = None,
+    key: Any = None,
     num_steps: int,
     optimiser: optax.GradientTransformation,
     batch_size: int = 64,
@@ -115,7 +80,8 @@ def fit(
         key: a key trains one member, a vector of keys trains one member for each, all in one
             compiled run. A state has its own key, and takes none.
         num_steps: total number of steps, those already in a given state included.
-        optimiser: any optax optimiser (a minimiser: it gets gradients of minus the surrogate).
+        optimiser: an optax optimiser (a minimiser: it gets gradients of minus the surrogate, and
+            its value where it asks for it; line searches, which call the loss, do not work).
         batch_size: rows per step.
         prepare: row to example; ``autoencode`` makes the row both input and target.
         settings: pytree of numbers for the loss, or a function of the step that returns one;
@@ -134,16 +100,12 @@ def fit(
             is not positive, or there is a key missing or too many.
         FloatingPointError: if a surrogate is not finite; the message names the first such step.
     """
-    num_rows = _num_rows(data)
-    sizes = {"num_steps": num_steps, "batch_size": batch_size}
-    for name, value in (sizes if log_every is None else {**sizes, "log_every": log_every}).items():
+    per_epoch = steps_per_epoch(_num_rows(data), batch_size)
+    every = per_epoch if log_every is None else log_every
+    for name, value in {"num_steps": num_steps, "log_every": every}.items():
         _check.positive(name, value)
-    if num_rows < batch_size:
-        raise ValueError(
-            f"fit expected at least batch_size = {batch_size} rows, got {num_rows}; "
-            "reduce batch_size"
-        )
-    steps_per_epoch = num_rows // batch_size
+    if held_out is not None:
+        _check.positive("the number of held-out rows", _num_rows(held_out))
     state = _starting_state(init, optimiser, key)
     procedure = Procedure(*_loss_and_schedule(loss, settings), prepare, optimiser, batch_size)
 
@@ -157,8 +119,11 @@ def fit(
     compile_seconds = time.perf_counter() - started
 
     history: list[dict[str, Any]] = []
-    every = log_every or steps_per_epoch
     step = int(state.step)
+    if step > num_steps:
+        raise ValueError(
+            f"num_steps expected at least the {step} steps of the state, got {num_steps}"
+        )
     bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True)
     with bar:
         while step < num_steps:
@@ -168,7 +133,7 @@ def fit(
             report = jax.device_get(report)
             seconds = time.perf_counter() - started
             _raise_if_bad(report.first_bad_step)
-            history.append(_line(report, stop, stop / steps_per_epoch, stop - step, seconds))
+            history.append(_line(report, stop, stop / per_epoch, stop - step, seconds))
             for callback in callbacks:
                 callback(state, history[-1])
             bar.update(stop - step)
@@ -181,15 +146,19 @@ def fit(
 def _starting_state(
     init: Callable[[PRNGKey], PyTree] | TrainState,
     optimiser: optax.GradientTransformation,
-    key: Array | None,
+    key: Any,
 ) -> TrainState:
     if isinstance(init, TrainState):
         if key is not None:
             raise ValueError("fit expected no key with a state, which has its own; leave key out")
         # Copied, because the buffers of the state are donated to the compiled chunk.
         return jax.tree.map(jnp.copy, init)
-    if key is None:
-        raise ValueError("fit expected a key for fresh parameters; pass key=jax.random.key(seed)")
+    typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if key is None or not typed or key.ndim > 1 or key.size == 0:
+        raise ValueError(
+            "fit expected a key for fresh parameters, or a vector of keys, got "
+            f"{key!r}; pass key=jax.random.key(seed)"
+        )
     return initial_state(init, optimiser, key)
 
 
@@ -209,14 +178,29 @@ def _with_default_settings(loss: Loss) -> Loss:
     return lambda params, example, *, key, settings: loss(params, example, key=key)  # pyright: ignore[reportCallIssue]
 
 
-def _num_rows(data: PyTree) -> int:
-    lengths = {leaf.shape[0] for leaf in jax.tree.leaves(data)}
-    if len(lengths) != 1:
+def steps_per_epoch(num_rows: int, batch_size: int) -> int:
+    """Number of whole batches in the rows.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    _check.positive("batch_size", batch_size)
+    if num_rows < batch_size:
         raise ValueError(
-            f"fit expected arrays with one common number of rows, got {sorted(lengths)}; "
+            f"expected at least batch_size = {batch_size} rows, got {num_rows}; reduce batch_size"
+        )
+    return num_rows // batch_size
+
+
+def _num_rows(data: PyTree) -> int:
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(data)]
+    lengths = {shape[0] if shape else None for shape in shapes}
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(
+            f"fit expected arrays with one common number of rows, got shapes {shapes}; "
             "rows lie along the first axis of every array"
         )
-    return lengths.pop()
+    return shapes[0][0]
 
 
 def _line(report: Report, step: int, epoch: float, steps: int, seconds: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The figures that every training run reports, and how they are printed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,18 +9,21 @@ from jaxvae.training.fit import Fit
 from jaxvae.training.saved import parameters_sha256
 
 
-def training_metrics(result: Fit) -> dict[str, Any]:
+def training_metrics(result: Fit, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Steps, times, rate, versions and the digest of the parameters.
 
-    ``steps_per_second`` counts compiled training alone, of all members together.
+    Args:
+        result: of ``fit``; its compilation is that of the last part of a resumed run.
+        history: all lines of the run, ``Run.history()``: compiled training of every part counts.
     """
-    steps = sum(line["chunk_steps"] for line in result.history)
+    steps = sum(line["chunk_steps"] for line in history)
+    seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in history)
     device = jax.devices()[0]
     return {
         "steps": int(result.state.step),
-        "train_seconds": result.train_seconds,
+        "train_seconds": seconds,
         "compile_seconds": result.compile_seconds,
-        "steps_per_second": steps / result.train_seconds if steps else 0.0,
+        "steps_per_second": steps / seconds,
         "device": f"{jax.device_count()} x {device.device_kind}",
         "jax_version": jax.__version__,
         "parameters_sha256": parameters_sha256(result.params),

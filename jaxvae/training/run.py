@@ -131,16 +131,28 @@ def open_run(
     values = dataclasses.asdict(config)
     if resume:
         _check_same_config(folder, values, may_change)
-    elif folder.exists() and any(folder.iterdir()):
+    else:
+        _check_fresh(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", values)
+        save_model(folder, recipe, members)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        yield Run(folder, checkpoints)
+    # Once a resumed run has ended well, so that a refused one leaves its folder as it was.
+    write_json(folder / "config.json", values)
+
+
+def _check_fresh(folder: Path) -> None:
+    if not folder.exists():
+        return
+    # What a run leaves behind that failed before its first step.
+    begun = {"config.json", "model.json", "checkpoints"}
+    names = {path.name for path in folder.iterdir()}
+    if names - begun or any((folder / "checkpoints").glob("*")) or (names and not begun <= names):
         raise ValueError(
             f"expected an empty or new folder, got {folder} with files in it; "
             "choose another --out, or continue that run with --resume"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", values)
-    save_model(folder, recipe, members)
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        yield Run(folder, checkpoints)
 
 
 def _check_same_config(folder: Path, values: dict[str, Any], may_change: tuple[str, ...]) -> None:

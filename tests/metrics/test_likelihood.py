@@ -4,7 +4,8 @@ import numpy as np
 import ppca
 import pytest
 
-from jaxvae import log_weight, metrics
+from jaxvae import Example, log_weight, metrics
+from jaxvae.distributions import Normal
 
 
 def estimate(params, number=40, **sizes):
@@ -89,6 +90,31 @@ def test_memory_does_not_grow_with_samples_or_examples():
     # A hundred times the samples may add nothing; more examples only their own key and result.
     assert peak(100, 10_000) < small + 100_000
     assert peak(1_000, 100) < small + 1_000 * 200
+
+
+@pytest.mark.parametrize("log_evidence", [-1e3, -2e4, -2e5])
+def test_equal_weights_give_their_own_value_however_small_and_many(log_evidence):
+    def likelihood(params, z, context):
+        # Undoes prior and posterior, which are equal, so that every weight is the same.
+        return Normal(jnp.zeros(1), jnp.full(1, -0.5 * np.log(2 * np.pi) - log_evidence))
+
+    standard = Normal.standard((1,))
+    model = ppca.model._replace(
+        prior=lambda params, context: standard,
+        posterior=lambda params, inputs, context: standard,
+        likelihood=likelihood,
+    )
+    found = metrics.importance_log_likelihood(
+        model,
+        ppca.exact_params(),
+        Example(jnp.zeros((1, 1)), jnp.zeros((1, 1))),
+        key=jax.random.key(0),
+        num_samples=20_000,
+        chunk=7,
+    )
+    np.testing.assert_allclose(found.log_likelihood, log_evidence, rtol=3e-7)
+    np.testing.assert_allclose(found.effective_sample_size, 20_000, rtol=1e-3)
+    np.testing.assert_allclose(found.largest_weight, 1 / 20_000, rtol=1e-3)
 
 
 def test_sizes_must_be_positive():

@@ -91,6 +91,8 @@ def test_scatter_colours_points_by_label():
         (lambda: plotting.image_grid(np.zeros((4, 64))), "reshape rows of pixels"),
         (lambda: plotting.reconstructions(np.zeros((2, 4, 4)), np.zeros((3, 4, 4))), "one shape"),
         (lambda: plotting.traversals(np.zeros((2, 3, 4, 4)), labels=["z1"]), "2 labels, got 1"),
+        (lambda: plotting.image_grid(np.zeros((0, 8, 8))), r"got \(0, 8, 8\)"),
+        (lambda: plotting.image_grid(np.zeros((4, 8, 8, 2))), "last axis of 3"),
         (lambda: plotting.latent_scatter(np.zeros((5, 3))), "choose two dimensions"),
         (lambda: plotting.manifold(np.zeros((5, 4, 4))), "square number of images, got 5"),
         (lambda: plotting.elbo_curve([]), "at least one logged line"),

@@ -401,8 +401,12 @@ def test_training_probabilistic_pca_reaches_its_maximum_likelihood():
         ({"batch_size": 0}, "batch_size expected a positive integer, got 0"),
         ({"log_every": 0}, "log_every expected a positive integer, got 0"),
         ({"batch_size": 27}, "at least batch_size = 27 rows, got 26; reduce batch_size"),
-        ({"data": (DATA, DATA[1:])}, r"one common number of rows, got \[25, 26\]"),
+        ({"data": (DATA, DATA[1:])}, r"one common number of rows, got shapes"),
+        ({"data": (DATA, 3)}, r"one common number of rows, got shapes"),
+        ({"held_out": DATA[:0]}, "number of held-out rows expected a positive integer, got 0"),
         ({"key": None}, "expected a key for fresh parameters"),
+        ({"key": 0}, "expected a key for fresh parameters"),
+        ({"key": np.zeros(2, np.uint32)}, "expected a key for fresh parameters"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(options, message):

@@ -140,6 +140,56 @@ def test_resuming_with_another_configuration_names_the_fields(tmp_path):
     assert "epochs" not in str(error.value)
 
 
+def test_a_run_that_failed_before_its_first_step_leaves_its_folder_free(tmp_path):
+    with (
+        pytest.raises(RuntimeError),
+        training.open_run(tmp_path / "run", Config(rate=1.0), recipe=RECIPE),
+    ):
+        raise RuntimeError
+    complete(tmp_path / "run", 4)
+    with (
+        pytest.raises(ValueError, match="empty or new folder"),
+        training.open_run(tmp_path / "run", Config()),
+    ):
+        pass
+
+
+def test_a_refused_resumption_leaves_the_configuration_as_it_was(tmp_path):
+    complete(tmp_path / "run", 8)
+    before = (tmp_path / "run" / "config.json").read_text()
+    fewer = replace(Config(), epochs=1)
+    with (
+        pytest.raises(ValueError, match="at least the 8 steps of the state, got 4"),
+        training.open_run(
+            tmp_path / "run", fewer, recipe=RECIPE, resume=True, may_change=("epochs",)
+        ) as run,
+    ):
+        train(run, 4)
+    assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+def test_the_times_of_all_parts_of_a_resumed_run_count(tmp_path):
+    complete(tmp_path / "run", 8)
+    with training.open_run(tmp_path / "run", Config(), recipe=RECIPE, resume=True) as run:
+        found = training.training_metrics(train(run, 16), run.history())
+        seconds = [line["chunk_steps"] / line["steps_per_second"] for line in run.history()]
+    assert len(seconds) == 4
+    assert found["steps"] == 16
+    np.testing.assert_allclose(found["train_seconds"], sum(seconds))
+    np.testing.assert_allclose(found["steps_per_second"], 16 / sum(seconds))
+
+
+def test_a_checkpoint_keeps_the_kind_of_its_key(tmp_path):
+    state = training.initial_state(
+        lambda key: jnp.ones(2), optax.sgd(0.1), jax.random.key(0, impl="rbg")
+    )
+    with training.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+        restored = checkpoints.restore(state)
+    assert jax.random.key_impl(restored.key) == jax.random.key_impl(state.key)
+    np.testing.assert_array_equal(jax.random.key_data(restored.key), jax.random.key_data(state.key))
+
+
 def test_there_must_be_something_to_resume(tmp_path):
     with (
         pytest.raises(ValueError, match=r"found no config\.json"),
