@@ -117,15 +117,11 @@ def check(config: Config, dataset: data.Dataset) -> None:
 
 
 def evaluate(
-    model: jaxvae.LatentVariableModel,
-    loss: training.Loss,
-    params: jaxvae.Params,
-    images: Array,
-    key: Array,
-    nll_samples: int,
+    trained: jaxvae.Trained, loss: training.Loss, images: Array, key: Array, nll_samples: int
 ) -> dict[str, Any]:
     """Test bound, importance-sampled likelihood and the use of the latent space, of one member."""
     examples = jaxvae.Example(inputs=images, target=images)
+    model, params = trained
     bound_key, likelihood_key = jax.random.split(key)
     bound = metrics.evaluate(loss, params, examples, key=bound_key)
     weights = metrics.importance_log_likelihood(
@@ -227,10 +223,12 @@ def main(config: Config) -> dict[str, Any]:
         may_change=("epochs", "out", "resume", "nll_samples"),
     ) as run:
         result = train(config, run, model, loss, images, validation.images, prepare)
-        members = training.members_of(result.params, count)
+        members = [
+            jaxvae.Trained(model, params) for params in training.members_of(result.params, count)
+        ]
         figures = [
-            evaluate(model, loss, params, test, jax.random.key(seed), config.nll_samples)
-            for seed, params in enumerate(members, config.seed)
+            evaluate(trained, loss, test, jax.random.key(seed), config.nll_samples)
+            for seed, trained in enumerate(members, config.seed)
         ]
         report = run.save_metrics(
             {
@@ -243,7 +241,7 @@ def main(config: Config) -> dict[str, Any]:
                 **training.training_metrics(result, run.history()),
             }
         )
-        draw(run, training.Trained(model, members[0]), dataset, curve)
+        draw(run, members[0], dataset, curve)
     print(training.format_metrics(report))
     print(f"\nPictures, metrics and checkpoints: {run.directory}")
     return report
