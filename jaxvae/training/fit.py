@@ -113,19 +113,22 @@ def fit(
         return run_chunk(procedure, state, data, held_out, stop)
 
     arguments = jax.device_put((data, held_out))
-    started = time.perf_counter()
-    run = jax.jit(chunk if state.key.ndim == 0 else members(chunk), donate_argnums=0)
-    compiled = run.lower(state, *arguments, jnp.zeros((), jnp.int32)).compile()
-    compile_seconds = time.perf_counter() - started
-
-    history: list[dict[str, Any]] = []
     step = int(state.step)
     if step > num_steps:
         raise ValueError(
             f"num_steps expected at least the {step} steps of the state, got {num_steps}"
         )
+    history: list[dict[str, Any]] = []
     bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True)
     with bar:
+        bar.set_description("compiling")
+        started = time.perf_counter()
+        run = jax.jit(chunk if state.key.ndim == 0 else members(chunk), donate_argnums=0)
+        compiled = run.lower(state, *arguments, jnp.zeros((), jnp.int32)).compile()
+        compile_seconds = time.perf_counter() - started
+        bar.set_description("training")
+        # The rate that is shown is that of training alone.
+        bar.unpause()
         while step < num_steps:
             stop = min(step + every - step % every, num_steps)
             started = time.perf_counter()
