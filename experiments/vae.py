@@ -83,19 +83,19 @@ def model_recipe(config: Config, shape: tuple[int, ...]) -> partial:
     )
 
 
-def load_data(config: Config) -> tuple[data.Dataset, training.Prepare, str]:
-    """The data set, how a row becomes an example, and what is done to the pixels."""
+def load_data(config: Config) -> tuple[data.Dataset, training.Prepare]:
+    """The data set, which names what is done to its pixels, and how a row becomes an example."""
     dataset = data.load(
         config.dataset, config.data_dir, validation=config.validation, seed=config.seed
     )
     if config.binarisation == "none":
-        return dataset, training.autoencode, dataset.binarisation
+        return dataset, training.autoencode
     static = data.binarise(dataset, seed=config.seed)
     if config.binarisation == "static":
-        return static, training.autoencode, static.binarisation
+        return static, training.autoencode
     # Binarising what is binary changes nothing, so validation and test keep their one draw.
-    dynamic = static._replace(train=dataset.train, binarisation="dynamic; test static")
-    return dynamic, training.binarise_dynamically, f"dynamic; test {static.binarisation}"
+    pixels = f"dynamic; test {static.binarisation}"
+    return static._replace(train=dataset.train, binarisation=pixels), training.binarise_dynamically
 
 
 def check(config: Config, dataset: data.Dataset) -> None:
@@ -203,7 +203,7 @@ def train(
 
 def main(config: Config) -> dict[str, Any]:
     """Train, evaluate, draw and save; returns the metrics."""
-    dataset, prepare, binarisation = load_data(config)
+    dataset, prepare = load_data(config)
     images, test = dataset.train.images, jnp.asarray(dataset.test.images)
     check(config, dataset)
     model_from = model_recipe(config, images.shape[1:])
@@ -233,7 +233,7 @@ def main(config: Config) -> dict[str, Any]:
                 "experiment": "vae",
                 "dataset": config.dataset,
                 **({"seed": config.seed} if count is None else {"seeds": count}),
-                "binarisation": binarisation,
+                "binarisation": dataset.binarisation,
                 "nll_samples": config.nll_samples,
                 **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},
                 **training.training_metrics(result, run.history()),

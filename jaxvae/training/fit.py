@@ -157,7 +157,7 @@ def _starting_state(
         # Copied, because the buffers of the state are donated to the compiled chunk.
         return jax.tree.map(jnp.copy, init)
     typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if key is None or not typed or key.ndim > 1 or key.size == 0:
+    if not typed or key.ndim > 1 or key.size == 0:
         raise ValueError(
             "fit expected a key for fresh parameters, or a vector of keys, got "
             f"{key!r}; pass key=jax.random.key(seed)"

@@ -31,7 +31,12 @@ def summarise(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file in one piece: it is the old one or the new one, never half of it."""
+    """Write a JSON file in one piece."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one piece: it is the old one or the new one, never half of it."""
     temporary = path.with_suffix(path.suffix + ".new")
-    temporary.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    temporary.write_text(text)
     temporary.replace(path)

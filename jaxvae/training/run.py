@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from jaxvae._types import PyTree
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.metrics_file import summarise, write_json
+from jaxvae.training.metrics_file import summarise, write_json, write_text
 from jaxvae.training.saved import save_model
 from jaxvae.training.state import TrainState
 
@@ -63,9 +63,7 @@ class Run:
             state = self.checkpoints.restore(state)
             kept = [line for line in self.history() if line["step"] <= int(state.step)]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        temporary = self.directory / "log.jsonl.new"
-        temporary.write_text(text)
-        temporary.replace(self.directory / "log.jsonl")
+        write_text(self.directory / "log.jsonl", text)
         return state
 
     def save_figure(self, name: str, figure: Figure) -> None:
