@@ -9,24 +9,23 @@ The Bath report's convolutional network with a two-dimensional latent space:
     python -m experiments.vae --dataset mnist --network conv --latent-dim 2 --batch-size 128
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 import jaxvae
+from experiments.options import Devices, Running, Training, check_options, open_session
 from jaxvae import data, distributions, metrics, models, nn, objectives, plotting, recipe, training
 
 
 @dataclass(frozen=True)
-class Config:
-    """Options of the experiment."""
+class Data:
+    """What is modelled."""
 
     dataset: str = "digits"
     """digits, mnist, fashion_mnist, binarized_mnist, tfds:NAME, or FILE.npy / FILE.npz."""
@@ -36,6 +35,12 @@ class Config:
     """Training images held out for the curve; with none, the curve shows the test images."""
     binarisation: Literal["none", "static", "dynamic"] = "none"
     """Grey pixels as they are, drawn once, or drawn anew at every visit (tested as static)."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The variational autoencoder."""
+
     network: Literal["mlp", "conv"] = "mlp"
     """Multilayer perceptrons, or the Bath report's convolutions (32, 64, dense 16)."""
     likelihood: Literal["bernoulli", "normal"] = "bernoulli"
@@ -44,25 +49,22 @@ class Config:
     """Number of latent dimensions."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers of each perceptron."""
-    epochs: int = 300
-    """Passes over the training images."""
-    batch_size: int = 64
-    """Images in a step."""
-    learning_rate: float = 1e-3
-    """Of Adam."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, trained in one compiled run."""
     nll_samples: int = 1000
     """Importance samples for the test log-likelihood of each image."""
-    out: str | None = None
-    """Folder of the run; runs/vae/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; only --epochs may differ."""
 
 
-def model_recipe(config: Config, shape: tuple[int, ...]) -> partial:
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=partial(Training, epochs=300))
+    running: Running = field(default_factory=Running)
+    devices: Devices = field(default_factory=Devices)
+
+
+def model_recipe(config: Model, compute: str, shape: tuple[int, ...]) -> partial:
     """The model as a recipe, so that ``jaxvae.load`` can build it again."""
     encoder: Any
     decoder: Any
@@ -72,6 +74,10 @@ def model_recipe(config: Config, shape: tuple[int, ...]) -> partial:
     else:
         encoder = partial(nn.mlp, shape, (2 * config.latent_dim,), hidden=config.hidden)
         decoder = partial(nn.mlp, (config.latent_dim,), shape, hidden=config.hidden[::-1])
+    if compute != "float32":
+        params = "float64" if compute == "float64" else "float32"
+        precision = partial(partial, nn.with_precision, params=params, compute=compute)
+        encoder, decoder = precision(encoder), precision(decoder)
     return partial(
         models.vae,
         encoder=encoder,
@@ -83,14 +89,12 @@ def model_recipe(config: Config, shape: tuple[int, ...]) -> partial:
     )
 
 
-def load_data(config: Config) -> tuple[data.Dataset, training.Prepare]:
+def load_data(config: Data, seed: int) -> tuple[data.Dataset, training.Prepare]:
     """The data set, which names what is done to its pixels, and how a row becomes an example."""
-    dataset = data.load(
-        config.dataset, config.data_dir, validation=config.validation, seed=config.seed
-    )
+    dataset = data.load(config.dataset, config.data_dir, validation=config.validation, seed=seed)
     if config.binarisation == "none":
         return dataset, training.autoencode
-    static = data.binarise(dataset, seed=config.seed)
+    static = data.binarise(dataset, seed=seed)
     if config.binarisation == "static":
         return static, training.autoencode
     # Binarising what is binary changes nothing, so validation and test keep their one draw.
@@ -100,18 +104,18 @@ def load_data(config: Config) -> tuple[data.Dataset, training.Prepare]:
 
 def check(config: Config, dataset: data.Dataset) -> None:
     """Refuse what cannot be run, before anything is written."""
-    for name in ("epochs", "seeds", "nll_samples"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} expected a positive number")
-    if config.resume and config.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
-    training.steps_per_epoch(len(dataset.train.images), config.batch_size)
+    check_options(config.training, config.running, validation=dataset.validation is not None)
+    for name in ("latent_dim", "nll_samples"):
+        value = getattr(config.model, name)
+        if value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+    training.steps_per_epoch(len(dataset.train.images), config.training.batch_size)
     parts = [part.images for part in (dataset.train, dataset.validation, dataset.test) if part]
     low, high = min(part.min() for part in parts), max(part.max() for part in parts)
-    if config.likelihood == "bernoulli" and (low < 0 or high > 1):
+    if config.model.likelihood == "bernoulli" and (low < 0 or high > 1):
         raise ValueError(
             f"--likelihood bernoulli expected pixels from 0 to 1, got {low:g} to {high:g}; "
-            f"rescale {config.dataset} or use --likelihood normal"
+            f"rescale {config.data.dataset} or use --likelihood normal"
         )
 
 
@@ -170,71 +174,42 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
         run.save_figure("manifold", plotting.manifold(trained.decode(plotting.latent_grid())))
 
 
-def train(
-    config: Config,
-    run: training.Run,
-    model: jaxvae.LatentVariableModel,
-    loss: training.Loss,
-    images: np.ndarray,
-    held_out: np.ndarray,
-    prepare: training.Prepare,
-) -> training.Fit:
-    """Fit all seeds in one compiled run, from the last checkpoint if the run is resumed."""
-    optimiser = optax.adam(config.learning_rate)
-    seeds = jnp.arange(config.seed, config.seed + config.seeds)
-    keys = jax.vmap(jax.random.key)(seeds) if config.seeds > 1 else jax.random.key(config.seed)
-    slow_batched = config.network == "conv" and jax.default_backend() == "cpu"
-    with run.interruptible():
-        result = training.fit(
-            loss,
-            run.resume(training.initial_state(model.init, optimiser, keys)),
-            images,
-            num_steps=config.epochs * training.steps_per_epoch(len(images), config.batch_size),
-            optimiser=optimiser,
-            batch_size=config.batch_size,
-            prepare=prepare,
-            held_out=held_out,
-            members=training.one_by_one if slow_batched else training.vectorised,
-            callbacks=[run.callback],
-        )
-    run.checkpoints.save(result.state)
-    return result
-
-
 def main(config: Config) -> dict[str, Any]:
     """Train, evaluate, draw and save; returns the metrics."""
-    dataset, prepare = load_data(config)
+    seed = config.running.seed
+    dataset, prepare = load_data(config.data, seed)
     images, test = dataset.train.images, jnp.asarray(dataset.test.images)
     check(config, dataset)
-    model_from = model_recipe(config, images.shape[1:])
+    model_from = model_recipe(config.model, config.training.compute, images.shape[1:])
     model = recipe.build(model_from)
     loss = partial(objectives.elbo, model)
-    count = config.seeds if config.seeds > 1 else None
     validation = dataset.validation or dataset.test
     curve = "test" if dataset.validation is None else "validation"
+    slow_batched = config.model.network == "conv" and jax.default_backend() == "cpu"
 
-    with training.open_run(
-        config.out or f"runs/vae/{time.strftime('%Y%m%d-%H%M%S')}",
-        config,
-        recipe=model_from,
-        members=count,
-        resume=config.resume,
-        may_change=("epochs", "out", "resume", "nll_samples"),
-    ) as run:
-        result = train(config, run, model, loss, images, validation.images, prepare)
-        parameters = training.members_of(result.params, count)
+    with open_session("vae", config, model_from) as session:
+        result = session.fit(
+            loss,
+            model.init,
+            images,
+            prepare=prepare,
+            held_out=validation.images,
+            members=training.one_by_one if slow_batched else training.vectorised,
+        )
+        run, count = session.run, session.members
+        parameters = training.members_of(session.chosen(result), count)
         members = [jaxvae.Trained(model, params) for params in parameters]
         figures = [
-            evaluate(trained, loss, test, jax.random.key(seed), config.nll_samples)
-            for seed, trained in enumerate(members, config.seed)
+            evaluate(trained, loss, test, jax.random.key(number), config.model.nll_samples)
+            for number, trained in enumerate(members, seed)
         ]
         report = run.save_metrics(
             {
                 "experiment": "vae",
-                "dataset": config.dataset,
-                **({"seed": config.seed} if count is None else {"seeds": count}),
+                "dataset": config.data.dataset,
+                **({"seed": seed} if count is None else {"seeds": count}),
                 "binarisation": dataset.binarisation,
-                "nll_samples": config.nll_samples,
+                "nll_samples": config.model.nll_samples,
                 **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},
                 **training.training_metrics(result, run.history()),
             }

@@ -7,3 +7,4 @@ from jaxvae.nn.convolution import convolve_transposed as convolve_transposed
 from jaxvae.nn.mlp import mlp as mlp
 from jaxvae.nn.network import Network as Network
 from jaxvae.nn.network import from_module as from_module
+from jaxvae.nn.precision import with_precision as with_precision

@@ -1,5 +1,6 @@
 """Bounds and their estimators: pure functions of a model, maximised."""
 
+from jaxvae.objectives import schedules as schedules
 from jaxvae.objectives.elbo import ElboSettings as ElboSettings
 from jaxvae.objectives.elbo import elbo as elbo
 from jaxvae.objectives.kl import KLEstimator as KLEstimator

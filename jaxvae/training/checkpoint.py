@@ -1,19 +1,28 @@
 """Checkpoints of a training state, by orbax: written asynchronously and atomically."""
 
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax import Array
 
 from jaxvae._types import PyTree
-from jaxvae.training.state import TrainState
+from jaxvae.training.average import Choice
+from jaxvae.training.state import Best, TrainState
 
 
 class Checkpoints:
     """The checkpoints of one run; use it as a context manager, which waits for the last write.
+
+    Every checkpoint carries a digest of its arrays, so that one that was damaged is told from a
+    good one. All processes of a run save and restore together.
 
     Args:
         directory: created if needed.
@@ -38,8 +47,10 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
 
     @property
     def latest_step(self) -> int | None:
@@ -47,44 +58,128 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState) -> None:
-        """Write a state unless its step is already there; training may go on meanwhile."""
+        """Write a state unless its step is already there; training may go on meanwhile.
+
+        Raises:
+            ValueError: if this one or the one before could not be written.
+        """
         step = int(state.step)
-        if step != self.latest_step:
-            # Copied, because training goes on in the same buffers while orbax writes.
-            items = jax.tree.map(np.array, _items(state))
-            saved = {name: self._ocp.args.StandardSave(tree) for name, tree in items.items()}
-            self._manager.save(step, args=self._ocp.args.Composite(**saved))
+        if step == self.latest_step:
+            return
+        # Copied, because training goes on in the same buffers while orbax writes.
+        items = jax.tree.map(_copy, _items(state))
+        saved = {name: self._ocp.args.StandardSave(tree) for name, tree in items.items()}
+        digests = {name: digest(tree) for name, tree in items.items()}
+        about = self._ocp.args.JsonSave(digests)
+        with self._told():
+            self._manager.save(step, args=self._ocp.args.Composite(**saved, digests=about))
+
+    def wait(self) -> None:
+        """Wait until everything saved is on the disk.
+
+        Raises:
+            ValueError: if it could not be written; what was saved before is still there.
+        """
+        with self._told():
+            self._manager.wait_until_finished()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Whatever orbax or the file system raise.
+            raise ValueError(
+                f"expected to write a checkpoint into {self._manager.directory}, which failed: "
+                f"{error}; the checkpoints before it are untouched"
+            ) from error
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest state.
+        """The newest state that is whole; a damaged one is reported and the one before it taken.
 
         Args:
             like: a state of the same structure, shapes and dtypes, real or abstract.
 
         Raises:
-            ValueError: if there is no checkpoint, or it holds something else.
+            ValueError: if there is none.
         """
         items = self._restore(_items(like))
         progress = items["progress"]
         key = jax.random.wrap_key_data(progress["key"], impl=jax.random.key_impl(like.key))
-        return TrainState(items["params"], progress["optimiser"], key, progress["step"])
+        best = None
+        if like.watch.best is not None:
+            best = Best(items["best_params"], items["best_optimiser"])
+        watch = progress["watch"]._replace(best=best)
+        return TrainState(items["params"], progress["optimiser"], key, progress["step"], watch)
 
-    def restore_params(self, like: PyTree) -> PyTree:
-        """The newest parameters alone."""
-        return self._restore({"params": like})["params"]
+    def restore_params(self, like: PyTree, which: Choice = "last") -> PyTree:
+        """The newest parameters alone, the best (``keep_best``), or the average (``with_average``).
 
-    def _restore(self, like: dict[str, PyTree]) -> dict[str, Any]:
+        Args:
+            like: parameters of the same structure.
+            which: ``last``, ``best`` or ``average``.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        name = {"last": "params", "best": "best_params", "average": "average_params"}[which]
+        return self._restore({name: like})[name]
+
+    def _some_step(self) -> int:
         step = self.latest_step
         if step is None:
             raise ValueError(
                 f"expected a checkpoint in {self._manager.directory}, found none; "
                 "train first, or name another run"
             )
-        wanted = {
+        return step
+
+    def _restore(self, like: dict[str, PyTree]) -> dict[str, Any]:
+        self._some_step()
+        wanted: dict[str, Any] = {
             name: self._ocp.args.StandardRestore(jax.tree.map(_abstract, tree))
             for name, tree in like.items()
         }
-        return dict(self._manager.restore(step, args=self._ocp.args.Composite(**wanted)).items())
+        wanted["digests"] = self._ocp.args.JsonRestore()
+        faults = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                found = self._manager.restore(step, args=self._ocp.args.Composite(**wanted))
+                _check_digests(dict(found.items()))
+            except Exception as error:  # A damaged file shows as almost anything.
+                reason = str(error).strip().splitlines()
+                faults.append(f"step {step}: {type(error).__name__}: {reason[0] if reason else ''}")
+                print(f"checkpoint of {faults[-1]}; trying the one before it", file=sys.stderr)
+            else:
+                return dict(found.items())
+        raise ValueError(
+            f"expected a checkpoint of this model in {self._manager.directory}, found none that "
+            f"can be read: {'; '.join(faults)}"
+        )
+
+
+def digest(tree: PyTree) -> str:
+    """A digest of names, shapes, dtypes and bytes of all arrays: equal only for equal ones."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        # What other processes hold of an array cannot be read here; they are always the same.
+        array = np.asarray(leaf if _is_here(leaf) else 0)
+        found.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def _check_digests(items: dict[str, Any]) -> None:
+    for name, expected in items["digests"].items():
+        if name in items and digest(items[name]) != expected:
+            raise ValueError(f"the arrays of {name} are not those that were saved")
+
+
+def _is_here(leaf: Any) -> bool:
+    return not isinstance(leaf, Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+
+
+def _copy(leaf: Any) -> Any:
+    return np.array(leaf) if _is_here(leaf) else jax.numpy.copy(leaf)
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:
@@ -93,10 +188,18 @@ def _items(state: TrainState) -> dict[str, PyTree]:
         "optimiser": state.optimiser,
         "key": jax.random.key_data(state.key),
         "step": state.step,
+        "watch": state.watch._replace(best=None),
     }
-    return {"params": state.params, "progress": progress}
+    items = {"params": state.params, "progress": progress}
+    if state.watch.best is not None:
+        best = state.watch.best
+        items |= {"best_params": best.params, "best_optimiser": best.optimiser}
+    average = optax.tree_utils.tree_get(state.optimiser, "average")
+    if average is not None:
+        items |= {"average_params": average}
+    return items
 
 
 def _abstract(leaf: Array | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)

@@ -1,18 +1,18 @@
 """The compiled part of training: many steps in one loop, Python only before and after."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.model import Estimate, Example
-from jaxvae.training.state import Stream, TrainState, stream_key
+from jaxvae.training.rows import Feed, Place, batch_of, for_each_step, stay
+from jaxvae.training.state import Best, Purpose, TrainState, Watch, purpose_key
 
 
 @runtime_checkable
@@ -37,14 +37,20 @@ class Report(NamedTuple):
     """What a chunk of steps tells Python.
 
     Attributes:
-        train: mean estimate over the steps of the chunk, before each update.
-        held_out: mean estimate over the held-out rows after the last step, if there are any.
-        first_bad_step: first step with a non-finite surrogate, or -1.
+        total: sum of the mean estimates of the steps with a finite surrogate, before each update.
+        num_finite: number of those steps.
+        held_out: mean estimate over the held-out rows after the last step, where it was asked for.
+        bad_step: first step with a non-finite surrogate, or -1.
+        finite: whether the parameters and the optimiser are, after the last step.
+        alive: whether the member trains on, after the evaluation.
     """
 
-    train: Estimate
+    total: Estimate
+    num_finite: Int[Array, "*members"]
     held_out: Estimate | None
-    first_bad_step: Int[Array, ""]
+    bad_step: Int[Array, "*members"]
+    finite: Bool[Array, "*members"]
+    alive: Bool[Array, "*members"]
 
 
 class Procedure(NamedTuple):
@@ -56,6 +62,8 @@ class Procedure(NamedTuple):
         prepare: row to example.
         optimiser: an optax optimiser, which minimises minus the surrogate.
         batch_size: rows per step; the last partial batch of an epoch is dropped.
+        patience: held-out evaluations without a higher bound after which a member stops, or None.
+        place: where the rows of a batch belong on several devices.
     """
 
     loss: Loss
@@ -63,6 +71,8 @@ class Procedure(NamedTuple):
     prepare: Prepare
     optimiser: optax.GradientTransformation
     batch_size: int
+    patience: int | None = None
+    place: Place = stay
 
     def estimator(self, params: PyTree, step: Int[Array, ""]) -> Callable[..., Estimate]:
         """The map from (row, key to prepare it, key for the loss) to its estimate."""
@@ -75,97 +85,164 @@ class Procedure(NamedTuple):
         return estimate
 
 
+def row_keys(state: TrainState, batch_size: int) -> tuple[Array, Array]:
+    """For each row of the batch of the state's step: a key to prepare it, and one for the loss."""
+    return (
+        jax.random.split(purpose_key(state.key, Purpose.PREPARE, state.step), batch_size),
+        jax.random.split(purpose_key(state.key, Purpose.NOISE, state.step), batch_size),
+    )
+
+
+def gradients(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[PyTree, Estimate]:
+    """Gradient of minus the mean surrogate of a batch, and the mean estimate."""
+
+    def negative_surrogate(params):
+        mean = mean_estimate(procedure, state._replace(params=params), rows)
+        return -mean.surrogate, mean
+
+    return jax.grad(negative_surrogate, has_aux=True)(state.params)
+
+
+def mean_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> Estimate:
+    """The mean over a batch: the one place with a ``vmap`` over rows."""
+    keys = row_keys(state, procedure.batch_size)
+    return _mean(jax.vmap(procedure.estimator(state.params, state.step))(rows, *keys))
+
+
+def update(
+    procedure: Procedure, state: TrainState, gradient: PyTree, estimate: Estimate
+) -> TrainState:
+    """The state after the optimiser's step."""
+    # Adam mixes its integer counter with floats, which strict promotion forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, optimiser = optax.with_extra_args_support(procedure.optimiser).update(
+            gradient, state.optimiser, state.params, value=-estimate.surrogate
+        )
+        params = optax.apply_updates(state.params, updates)
+    return state._replace(params=params, optimiser=optimiser, step=state.step + 1)
+
+
 def train_step(
     procedure: Procedure, state: TrainState, rows: PyTree
 ) -> tuple[TrainState, Estimate]:
     """One update, and the mean estimate before it."""
-    size = procedure.batch_size
-    prepare_keys = jax.random.split(stream_key(state.key, Stream.PREPARE, state.step), size)
-    noise_keys = jax.random.split(stream_key(state.key, Stream.NOISE, state.step), size)
-
-    def negative_surrogate(params):
-        estimates = jax.vmap(procedure.estimator(params, state.step))(
-            rows, prepare_keys, noise_keys
-        )
-        mean = _mean(estimates)
-        return -mean.surrogate, mean
-
-    gradients, estimate = jax.grad(negative_surrogate, has_aux=True)(state.params)
-    # Adam mixes its integer counter with floats, which strict promotion forbids.
-    with jax.numpy_dtype_promotion("standard"):
-        updates, optimiser = optax.with_extra_args_support(procedure.optimiser).update(
-            gradients, state.optimiser, state.params, value=-estimate.surrogate
-        )
-        params = optax.apply_updates(state.params, updates)
-    return TrainState(params, optimiser, state.key, state.step + 1), estimate
+    gradient, estimate = gradients(procedure, state, rows)
+    return update(procedure, state, gradient, estimate), estimate
 
 
 def run_chunk(
-    procedure: Procedure, state: TrainState, data: PyTree, held_out: PyTree, stop: Int[Array, ""]
+    procedure: Procedure,
+    state: TrainState,
+    feed: Feed,
+    held_out: PyTree,
+    stop: Int[Array, ""],
+    evaluate: Bool[Array, ""],
 ) -> tuple[TrainState, Report]:
-    """Train from ``state.step`` up to ``stop``: a loop over epochs around a loop over batches.
+    """Train from ``state.step`` up to ``stop``, then evaluate the held-out rows if asked to.
 
-    Both bounds are traced, so one compilation serves chunks of every length.
+    The bounds are traced, so one compilation serves chunks of every length. A member that no
+    longer trains comes out as it went in, at the price of one copy a chunk and none a step.
     """
-    num_rows = jax.tree.leaves(data)[0].shape[0]
-    steps_per_epoch = num_rows // procedure.batch_size
 
-    def step(batch, carry):
-        state, order, total, bad = carry
-        first = batch * procedure.batch_size
-        index = lax.dynamic_slice_in_dim(order, first, procedure.batch_size)
-        rows = jax.tree.map(partial(_take_rows, index), data)
+    def take_step(carry, rows):
+        state, total, count, bad = carry
         after, estimate = train_step(procedure, state, rows)
-        bad = jnp.where((bad < 0) & ~jnp.isfinite(estimate.surrogate), state.step, bad)
-        return after, order, jax.tree.map(jnp.add, total, estimate), bad
+        good = jnp.isfinite(estimate.surrogate)
+        total = where(good, jax.tree.map(jnp.add, total, estimate), total)
+        bad = jnp.where((bad < 0) & ~good, state.step, bad)
+        return after, total, count + good.astype(count.dtype), bad
 
-    def epoch(carry):
-        state, total, bad = carry
-        number = state.step // steps_per_epoch
-        order = _random_order(stream_key(state.key, Stream.ORDER, number), num_rows)
-        first = state.step - number * steps_per_epoch
-        last = jnp.minimum(stop - number * steps_per_epoch, steps_per_epoch)
-        state, _, total, bad = lax.fori_loop(first, last, step, (state, order, total, bad))
-        return state, total, bad
-
-    some_rows = jax.tree.map(lambda array: array[: procedure.batch_size], data)
-    estimate = jax.eval_shape(partial(train_step, procedure), state, some_rows)[1]
+    some_rows = batch_of(feed, state, state.step, procedure.batch_size)
+    estimate = jax.eval_shape(lambda s: mean_estimate(procedure, s, some_rows), state)
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), estimate)
-    carry = (state, total, jnp.full_like(state.step, -1))
-    start = state.step
-    state, total, bad = lax.while_loop(lambda carry: carry[0].step < stop, epoch, carry)
-    steps = jnp.maximum(stop - start, 1)
-    mean = jax.tree.map(lambda leaf: leaf / steps.astype(leaf.dtype), total)
-    return state, Report(mean, held_out_estimate(procedure, state, held_out), bad)
+    zero = jnp.zeros_like(state.step)
+    trained, total, count, bad = for_each_step(
+        take_step,
+        lambda carry: carry[0].step,
+        state.key,
+        (state, total, zero, zero - 1),
+        feed,
+        stop=stop,
+        batch_size=procedure.batch_size,
+        place=procedure.place,
+    )
+    finite = all_finite((trained.params, trained.optimiser))
+    alive = state.watch.alive
+    params, optimiser = where(
+        alive, (trained.params, trained.optimiser), (state.params, state.optimiser)
+    )
+    state = trained._replace(params=params, optimiser=optimiser)
+    state, bound = _evaluate(procedure, state, held_out, evaluate)
+    bad, finite = jnp.where(alive, bad, -1), finite | ~alive
+    return state, Report(total, count, bound, bad, finite, state.watch.alive)
 
 
-def held_out_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> Estimate | None:
+def held_out_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> Estimate:
     """Mean estimate of rows that are never trained on, with the same noise each time."""
-    if rows is None:
-        return None
     size = jax.tree.leaves(rows)[0].shape[0]
     estimate = procedure.estimator(state.params, state.step)
 
     def one(argument):
         row, number = argument
-        prepare_key, noise_key = jax.random.split(stream_key(state.key, Stream.HELD_OUT, number))
+        prepare_key, noise_key = jax.random.split(purpose_key(state.key, Purpose.HELD_OUT, number))
         return estimate(row, prepare_key, noise_key)
 
     return _mean(lax.map(one, (rows, jnp.arange(size)), batch_size=256))
 
 
-def _random_order(key: PRNGKey, size: int) -> Int[Array, " rows"]:
-    """A permutation by one sort of random bits, where ``jax.random.permutation`` sorts twice.
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    checks = [
+        jnp.all(jnp.isfinite(leaf))
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    return jnp.all(jnp.array([True, *checks]))
 
-    The second sort is there for ties, of which 60,000 rows have half a pair on average.
-    """
-    return jnp.argsort(jax.random.bits(key, (size,)))
+
+def _evaluate(
+    procedure: Procedure, state: TrainState, held_out: PyTree, evaluate: Bool[Array, ""]
+) -> tuple[TrainState, Estimate | None]:
+    if held_out is None:
+        return state, None
+    shape = jax.eval_shape(lambda s: held_out_estimate(procedure, s, held_out), state)
+
+    def look(state):
+        estimate = held_out_estimate(procedure, state, held_out)
+        return _watched(state, estimate.bound, procedure.patience), estimate
+
+    def pass_by(state):
+        return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+
+    return lax.cond(evaluate, look, pass_by, state)
 
 
-def _take_rows(index: Int[Array, " batch"], array: Array) -> Array:
-    # Rows are copied in one piece each; an image's short rows would be copied one by one.
-    flat = array.reshape(array.shape[0], -1)[index]
-    return flat.reshape(index.shape[0], *array.shape[1:])
+def _watched(state: TrainState, bound: Array, patience: int | None) -> TrainState:
+    """Remember the best bound, and stop a member that has not passed it for too long."""
+    watch = state.watch
+    better = watch.alive & (bound > watch.best_bound)
+    stale = jnp.where(better, 0, watch.stale + 1)
+    stopped = watch.stopped_at
+    if patience is not None:
+        stopped = jnp.where(watch.alive & (stale >= patience), state.step, stopped)
+    best = watch.best
+    if best is not None:
+        best = where(better, Best(state.params, state.optimiser), best)
+    return state._replace(
+        watch=Watch(
+            failed_at=watch.failed_at,
+            stopped_at=stopped,
+            best_bound=jnp.where(better, bound, watch.best_bound),
+            best_step=jnp.where(better, state.step, watch.best_step),
+            stale=jnp.where(watch.alive, stale, watch.stale),
+            best=best,
+        )
+    )
+
+
+def where(condition: Bool[Array, ""], first: Any, second: Any) -> Any:
+    """``jnp.where`` on every leaf of two trees of one structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 def _mean(estimates: Estimate) -> Estimate:

@@ -1,8 +1,15 @@
 """The command line of an experiment, from its configuration's fields."""
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
+
+import jax
+
+from jaxvae.training.compilation import use_compilation_cache
 
 
 def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
@@ -10,15 +17,17 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
 
     A ValueError is the user's to mend: it is printed without a traceback and the exit status is 2,
     as for an unknown option. A training run that diverged exits with 1, Ctrl-C with 130.
+    Compiled programs are kept between runs (``use_compilation_cache``).
 
     Args:
         main: the experiment; its module's docstring is the help text.
-        config: a frozen dataclass with a docstring for each field.
+        config: a frozen dataclass with a docstring for each field; fields that are dataclasses
+            are groups of options, and one named ``devices`` says how many processes there are.
     """
-    import tyro
-
-    values = tyro.cli(config, description=sys.modules[main.__module__].__doc__)
     try:
+        values = _parse(config, str(sys.modules[main.__module__].__doc__))
+        use_compilation_cache()
+        _join_processes(getattr(values, "devices", None))
         main(values)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -27,5 +36,41 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Everything is saved and closed; an orderly exit would wait for what still computes.
+        os._exit(130)
     sys.exit(0)
+
+
+def _parse(config: type, description: str) -> Any:
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as leaving:
+        if not leaving.code:
+            raise
+        raise ValueError(f"{_first_paragraph(said.getvalue())}; see --help") from None
+
+
+def _first_paragraph(box: str) -> str:
+    """What tyro says in its box before the first rule, in one line."""
+    inside = [line.strip("│ ") for line in box.splitlines()[1:]]
+    said = []
+    for line in inside:
+        if set(line) <= set("─╰╯ "):
+            break
+        said.append(line)
+    return " ".join(said)
+
+
+def _join_processes(devices: Any) -> None:
+    given = [getattr(devices, name, None) for name in ("coordinator", "processes", "rank")]
+    if all(value is None for value in given) and not getattr(devices, "distributed", False):
+        return
+    if any(value is None for value in given) and any(value is not None for value in given):
+        raise ValueError("--coordinator, --processes and --rank expected all three or none")
+    jax.distributed.initialize(given[0], given[1], given[2])

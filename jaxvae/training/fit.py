@@ -2,33 +2,29 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jax import Array
+from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, run_chunk
-from jaxvae.training.members import initial_state, vectorised
+from jaxvae.training.chunk import Loss, Prepare
+from jaxvae.training.devices import Layout
+from jaxvae.training.feeds import num_rows, open_feed
+from jaxvae.training.loop import Callback, Loop, OnFailure
+from jaxvae.training.members import vectorised
 from jaxvae.training.prepare import autoencode
-from jaxvae.training.state import TrainState
+from jaxvae.training.program import Program, Recipe
+from jaxvae.training.run import Run
+from jaxvae.training.start import starting_state
+from jaxvae.training.state import Optimiser, TrainState, optimiser_of
 
-
-@runtime_checkable
-class Callback(Protocol):
-    """Called after each chunk with the state and the line that was logged.
-
-    The next chunk reuses the state's buffers: copy what is to be kept.
-    """
-
-    def __call__(self, state: TrainState, line: dict[str, Any], /) -> None:
-        """React to the end of a chunk."""
-        ...
+CONSECUTIVE_SKIPS = 100
+"""Bad updates in a row that ``on_failure="skip"`` bears; then the parameters are spoilt."""
 
 
 class Fit(NamedTuple):
@@ -37,9 +33,10 @@ class Fit(NamedTuple):
     Attributes:
         params: trained parameters; with several members, stacked along a leading axis.
         state: the whole final state; pass it back to ``fit`` to go on.
-        history: one flat dictionary per chunk; values are floats, or arrays over members.
+        history: one flat dictionary per line; values are floats, or arrays over members.
         compile_seconds: time to trace and compile.
-        train_seconds: time in compiled chunks.
+        train_seconds: time between the lines, waiting for data included and callbacks excluded.
+        memory_bytes: of the compiled chunk: arguments, results and temporaries.
     """
 
     params: PyTree
@@ -47,6 +44,7 @@ class Fit(NamedTuple):
     history: list[dict[str, Any]]
     compile_seconds: float
     train_seconds: float
+    memory_bytes: dict[str, int]
 
 
 def fit(
@@ -56,13 +54,20 @@ def fit(
     *,
     key: Any = None,
     num_steps: int,
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     batch_size: int = 64,
     prepare: Prepare = autoencode,
-    settings: PyTree | Callable[[Array], PyTree] = None,
+    settings: PyTree | Callable[..., PyTree] = None,
+    hyperparameters: PyTree = None,
     held_out: PyTree = None,
+    patience: int | None = None,
+    keep_best: bool = False,
+    on_failure: OnFailure = "raise",
     log_every: int | None = None,
     members: Callable[[Callable], Callable] = vectorised,
+    mesh: Mesh | None = None,
+    run: Run | None = None,
+    profile: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> Fit:
@@ -76,150 +81,105 @@ def fit(
         loss: ``(params, example, *, key, settings) -> Estimate`` of ONE example, such as
             ``functools.partial(objectives.elbo, model)``.
         init: key to fresh parameters (``model.init``), or the state of an earlier fit.
-        data: pytree of arrays with rows along the first axis; it stays on the device.
+        data: pytree of arrays with rows along the first axis, which stays on the device; or a
+            ``jaxvae.data.stream`` of data larger than memory, whose order has a seed of its own.
         key: a key trains one member, a vector of keys trains one member for each, all in one
             compiled run. A state has its own key, and takes none.
         num_steps: total number of steps, those already in a given state included.
         optimiser: an optax optimiser (a minimiser: it gets gradients of minus the surrogate, and
-            its value where it asks for it; line searches, which call the loss, do not work).
-        batch_size: rows per step.
+            its value where it asks for it; line searches, which call the loss, do not work), or a
+            function of a member's hyperparameters that returns one.
+        batch_size: rows per step, of all devices together.
         prepare: row to example; ``autoencode`` makes the row both input and target.
-        settings: pytree of numbers for the loss, or a function of the step that returns one;
-            None leaves the loss its default.
-        held_out: rows whose mean estimate is reported after each chunk and never trained on.
-        log_every: steps in a chunk; an epoch by default.
-        members: ``vectorised`` or ``one_by_one``, for a vector of keys.
-        callbacks: called after each chunk.
+        settings: pytree of numbers for the loss, or a function of the step (and, if there are any,
+            of the hyperparameters) that returns one; None leaves the loss its default.
+        hyperparameters: numbers that differ between members: a pytree of vectors, one entry for
+            each member. With a single key all members share their randomness.
+        held_out: rows whose mean estimate is reported with each line and never trained on.
+        patience: lines without a higher held-out bound after which a member stops; None is never.
+        keep_best: whether to keep the parameters (and their optimiser's state) with the highest
+            held-out bound in ``state.watch.best``.
+        on_failure: when a surrogate, gradient or parameter is not finite: ``raise``, ``skip``
+            the update and count it, or ``halt`` (the member keeps the state before that step,
+            while others train on).
+        log_every: steps between lines; an epoch by default.
+        members: ``vectorised`` or ``one_by_one``, for several members.
+        mesh: several devices, from ``device_mesh``: each takes its share of every batch.
+        run: the folder of the run: log, checkpoints, Ctrl-C and SIGTERM, and resumption.
+        profile: folder for a JAX profiler trace of one chunk (for TensorBoard or Perfetto).
+        callbacks: called with each line.
         progress: whether to show a progress bar.
 
     Returns:
-        Parameters, state, history and times.
+        Parameters, state, history, times and memory.
 
     Raises:
         ValueError: if the data cannot fill one batch, its leaves disagree in length, or a size
             is not positive, or there is a key missing or too many.
-        FloatingPointError: if a surrogate is not finite; the message names the first such step.
+        NonFiniteError: a ``FloatingPointError`` that names step, quantity and group.
     """
-    per_epoch = steps_per_epoch(_num_rows(data), batch_size)
-    every = per_epoch if log_every is None else log_every
-    for name, value in {"num_steps": num_steps, "log_every": every}.items():
-        _check.positive(name, value)
-    if held_out is not None:
-        _check.positive("the number of held-out rows", _num_rows(held_out))
-    state = _starting_state(init, optimiser, key)
-    procedure = Procedure(*_loss_and_schedule(loss, settings), prepare, optimiser, batch_size)
-
-    def chunk(state, data, held_out, stop):
-        return run_chunk(procedure, state, data, held_out, stop)
-
-    arguments = jax.device_put((data, held_out))
-    step = int(state.step)
-    if step > num_steps:
-        raise ValueError(
-            f"num_steps expected at least the {step} steps of the state, got {num_steps}"
-        )
-    history: list[dict[str, Any]] = []
-    bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True)
-    with bar:
-        bar.set_description("compiling")
+    _check_arguments(num_steps, held_out, patience, keep_best, on_failure)
+    if on_failure == "skip":
+        optimiser = _skipping(optimiser)
+    state, count = starting_state(
+        init, optimiser, key, hyperparameters, keep_best=keep_best, run=run, num_steps=num_steps
+    )
+    layout = Layout(mesh, batch_size, count)
+    recipe = Recipe(loss, settings, prepare, optimiser, batch_size, patience, layout.place)
+    first = int(state.step)
+    with ExitStack() as stack:
+        feed = stack.enter_context(closing(open_feed(data, batch_size, layout)))
+        every = feed.steps_per_epoch if log_every is None else log_every
+        _check.positive("log_every", every)
+        bar = stack.enter_context(_bar(num_steps, first, progress))
+        if run is not None:
+            stack.enter_context(run.interruptible())
         started = time.perf_counter()
-        run = jax.jit(chunk if state.key.ndim == 0 else members(chunk), donate_argnums=0)
-        compiled = run.lower(state, *arguments, jnp.zeros((), jnp.int32)).compile()
+        state, kept = layout.put_state(state), layout.put_shared(held_out)
+        hyper, over = layout.put_members(hyperparameters), None if count is None else members
+        program = Program(recipe, layout, over, state, hyper, feed.upto(first, first)[0], kept)
         compile_seconds = time.perf_counter() - started
         bar.set_description("training")
         # The rate that is shown is that of training alone.
         bar.unpause()
-        while step < num_steps:
-            stop = min(step + every - step % every, num_steps)
-            started = time.perf_counter()
-            state, report = compiled(state, *arguments, jnp.asarray(stop, jnp.int32))
-            report = jax.device_get(report)
-            seconds = time.perf_counter() - started
-            _raise_if_bad(report.first_bad_step)
-            history.append(_line(report, stop, stop / per_epoch, stop - step, seconds))
-            for callback in callbacks:
-                callback(state, history[-1])
-            bar.update(stop - step)
-            bar.set_postfix(bound=f"{np.mean(report.train.bound):.2f}", refresh=False)
-            step = stop
-    train_seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in history)
-    return Fit(state.params, state, history, compile_seconds, train_seconds)
+        loop = Loop(program, state, hyper, feed, kept, on_failure, run, callbacks, bar, profile)
+        loop.train(num_steps, every)
+        if run is not None:
+            run.save(loop.state)
+            run.checkpoints.wait()
+    seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in loop.history)
+    return Fit(
+        loop.state.params, loop.state, loop.history, compile_seconds, seconds, program.memory()
+    )
 
 
-def _starting_state(
-    init: Callable[[PRNGKey], PyTree] | TrainState,
-    optimiser: optax.GradientTransformation,
-    key: Any,
-) -> TrainState:
-    if isinstance(init, TrainState):
-        if key is not None:
-            raise ValueError("fit expected no key with a state, which has its own; leave key out")
-        # Copied, because the buffers of the state are donated to the compiled chunk.
-        return jax.tree.map(jnp.copy, init)
-    typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not typed or key.ndim > 1 or key.size == 0:
-        raise ValueError(
-            "fit expected a key for fresh parameters, or a vector of keys, got "
-            f"{key!r}; pass key=jax.random.key(seed)"
-        )
-    return initial_state(init, optimiser, key)
+def _bar(num_steps: int, first: int, progress: bool) -> tqdm:
+    bar = tqdm(
+        total=num_steps, initial=first, unit="step", disable=not progress, dynamic_ncols=True
+    )
+    bar.set_description("compiling")
+    return bar
 
 
-def _loss_and_schedule(
-    loss: Loss, settings: PyTree | Callable[[Array], PyTree]
-) -> tuple[Loss, Callable[[Array], PyTree]]:
-    if settings is None:
-        return _with_default_settings(loss), _constant(())
-    return loss, settings if callable(settings) else _constant(settings)
+def _check_arguments(
+    num_steps: int,
+    held_out: PyTree,
+    patience: int | None,
+    keep_best: bool,
+    on_failure: OnFailure,
+) -> None:
+    _check.positive("num_steps", num_steps)
+    if on_failure not in get_args(OnFailure):
+        raise ValueError(f"on_failure expected one of {get_args(OnFailure)}, got {on_failure!r}")
+    if held_out is not None:
+        _check.positive("the number of held-out rows", num_rows(held_out))
+    elif patience is not None or keep_best:
+        raise ValueError("patience and keep_best expected held-out rows to judge by, got none")
+    if patience is not None:
+        _check.positive("patience", patience)
 
 
-def _constant(settings: PyTree) -> Callable[[Array], PyTree]:
-    return lambda step: settings
-
-
-def _with_default_settings(loss: Loss) -> Loss:
-    return lambda params, example, *, key, settings: loss(params, example, key=key)  # pyright: ignore[reportCallIssue]
-
-
-def steps_per_epoch(num_rows: int, batch_size: int) -> int:
-    """Number of whole batches in the rows.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    _check.positive("batch_size", batch_size)
-    if num_rows < batch_size:
-        raise ValueError(
-            f"expected at least batch_size = {batch_size} rows, got {num_rows}; reduce batch_size"
-        )
-    return num_rows // batch_size
-
-
-def _num_rows(data: PyTree) -> int:
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(data)]
-    lengths = {shape[0] if shape else None for shape in shapes}
-    if len(lengths) != 1 or None in lengths:
-        raise ValueError(
-            f"fit expected arrays with one common number of rows, got shapes {shapes}; "
-            "rows lie along the first axis of every array"
-        )
-    return shapes[0][0]
-
-
-def _line(report: Report, step: int, epoch: float, steps: int, seconds: float) -> dict[str, Any]:
-    line = {"step": step, "epoch": epoch, "bound": report.train.bound, **report.train.parts}
-    if report.held_out is not None:
-        line |= {"held_out_bound": report.held_out.bound}
-        line |= {f"held_out_{name}": value for name, value in report.held_out.parts.items()}
-    return line | {"chunk_steps": steps, "steps_per_second": steps / seconds}
-
-
-def _raise_if_bad(steps: np.ndarray) -> None:
-    if np.all(steps < 0):
-        return
-    first = np.where(steps < 0, np.iinfo(steps.dtype).max, steps)
-    member = f" of member {int(np.argmin(first))}" if steps.ndim else ""
-    raise FloatingPointError(
-        f"the surrogate{member} was not finite at step {first.min()}; try a smaller learning rate, "
-        "clip gradients (optax.clip_by_global_norm), or check the data"
+def _skipping(optimiser: Optimiser) -> Optimiser:
+    return lambda hyperparameters: optax.apply_if_finite(
+        optimiser_of(optimiser, hyperparameters), CONSECUTIVE_SKIPS
     )

@@ -4,45 +4,59 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import optax
-from jax import Array, lax
+from jax import lax
 
-from jaxvae._types import PRNGKey, PyTree
-from jaxvae.training.state import Stream, TrainState, stream_key
+from jaxvae._types import PyTree
+from jaxvae.training.state import TrainState
+
+_AXES: Any = TrainState(params=0, optimiser=0, key=0, step=None, watch=0)  # pyright: ignore[reportArgumentType]
 
 
 def vectorised(chunk: Callable) -> Callable:
     """Members side by side: every operation gets an axis of members."""
-    axes: Any = TrainState(params=0, optimiser=0, key=0, step=None)  # pyright: ignore[reportArgumentType]
-    return jax.vmap(chunk, in_axes=(axes, None, None, None), out_axes=(axes, 0))
+
+    def run(state, hyperparameters, *shared):
+        axes = (_AXES, 0, *(None for _ in shared))
+        # The name is that of the mesh's axis, on several devices.
+        mapped = jax.vmap(chunk, in_axes=axes, out_axes=(_AXES, 0), spmd_axis_name="members")
+        return mapped(state, hyperparameters, *shared)
+
+    return run
 
 
 def one_by_one(chunk: Callable) -> Callable:
     """Members one after another inside the compiled function, for networks that batch badly."""
 
-    def run(state, data, held_out, stop):
+    def run(state, hyperparameters, *shared):
         def member(leaves):
-            params, optimiser, key = leaves
-            before = TrainState(params, optimiser, key, state.step)
-            after, report = chunk(before, data, held_out, stop)
-            return (after.params, after.optimiser, after.key), report
+            mine, hyperparameters = leaves
+            after, report = chunk(TrainState(step=state.step, **mine), hyperparameters, *shared)
+            mine = after._asdict()
+            step = mine.pop("step")
+            return mine, step, report
 
-        leaves, report = lax.map(member, (state.params, state.optimiser, state.key))
-        return TrainState(*leaves, step=stop), report
+        leaves = state._asdict()
+        del leaves["step"]
+        after, steps, report = lax.map(member, (leaves, hyperparameters))
+        return TrainState(step=steps[0], **after), report
 
     return run
 
 
-def initial_state(
-    init: Callable[[PRNGKey], PyTree], optimiser: optax.GradientTransformation, key: Array
-) -> TrainState:
-    """Fresh parameters and optimiser state; one member per key."""
+def member_of(state: TrainState, index: int | None) -> TrainState:
+    """The state of one member; None is a run without the axis."""
+    return state if index is None else _map_members(lambda leaf: leaf[index], state)
 
-    def member(key):
-        params = init(stream_key(key, Stream.INIT))
-        return TrainState(params, optimiser.init(params), key, jnp.zeros((), jnp.int32))
 
-    if key.ndim == 0:
-        return jax.jit(member)(key)
-    return jax.jit(jax.vmap(member))(key)._replace(step=jnp.zeros((), jnp.int32))
+def put_member(state: TrainState, index: int | None, member: TrainState) -> TrainState:
+    """The state with one member replaced; the step stays, unless there is but one member."""
+    if index is None:
+        return member
+    step = state.step
+    leaves, other = (s._replace(step=None) for s in (state, member))
+    return jax.tree.map(lambda a, b: a.at[index].set(b), leaves, other)._replace(step=step)
+
+
+def _map_members(function: Callable[[Any], Any], state: TrainState) -> TrainState:
+    without: PyTree = state._replace(step=None)  # pyright: ignore[reportArgumentType]
+    return jax.tree.map(function, without)._replace(step=state.step)

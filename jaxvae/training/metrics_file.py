@@ -32,7 +32,19 @@ def summarise(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file in one piece."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+    write_text(path, to_json(values))
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """The text of a JSON file.
+
+    Raises:
+        ValueError: if a number is not finite; the message names it.
+    """
+    try:
+        return json.dumps(values, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"expected finite numbers, got {dict(values)}") from error
 
 
 def write_text(path: Path, text: str) -> None:

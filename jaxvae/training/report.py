@@ -30,6 +30,12 @@ def training_metrics(result: Fit, history: Sequence[Mapping[str, Any]]) -> dict[
     }
 
 
+def format_memory(sizes: Mapping[str, int]) -> str:
+    """The memory of a compiled chunk (``Fit.memory_bytes``) in MiB."""
+    shown = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in sizes.items())
+    return f"memory of the compiled chunk in MiB: {shown}"
+
+
 def format_metrics(metrics: Mapping[str, Any]) -> str:
     """A table of names and values, with the spread beside the mean where there is one."""
     rows = []

@@ -1,21 +1,20 @@
 """From a run's folder back to the model."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxvae import recipe as recipes
 from jaxvae._types import PyTree
 from jaxvae.model import LatentVariableModel
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.average import Choice
+from jaxvae.training.checkpoint import Checkpoints, digest
 from jaxvae.training.metrics_file import write_json
 from jaxvae.training.trained import Trained
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a run's folder."""
 
 
@@ -26,13 +25,19 @@ def save_model(folder: Path, recipe: Any, members: int | None) -> None:
 
 
 def load(
-    directory: str | Path, *, member: int = 0, model: LatentVariableModel | None = None
+    directory: str | Path,
+    *,
+    member: int = 0,
+    parameters: Choice = "last",
+    model: LatentVariableModel | None = None,
 ) -> Trained:
     """The model of a run with the parameters of its newest checkpoint.
 
     Args:
         directory: the run's folder.
         member: which of several seeds.
+        parameters: ``last``; ``best``, with the highest held-out bound, or ``average``, the moving
+            one, of a run that kept them.
         model: the model itself, for a run of one's own factory; otherwise the recipe is followed.
 
     Returns:
@@ -63,7 +68,7 @@ def load(
     if members is not None:
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype), like)
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        params = checkpoints.restore_params(like)
+        params = checkpoints.restore_params(like, parameters)
     if members is not None:
         params = jax.tree.map(lambda leaf: leaf[member], params)
     return Trained(model, params)  # pyright: ignore[reportArgumentType]
@@ -71,12 +76,7 @@ def load(
 
 def parameters_sha256(params: PyTree) -> str:
     """A digest of names, shapes, dtypes and bytes of all parameters: equal only for equal ones."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return digest(params)
 
 
 def _read_model(folder: Path) -> dict[str, Any]:

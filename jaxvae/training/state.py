@@ -1,34 +1,22 @@
 """The state of a training run, and the randomness that follows from it."""
 
+from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
+import optax
 from jax import Array
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from jaxvae._types import PRNGKey, PyTree
 
-
-class TrainState(NamedTuple):
-    """Everything that a step changes, and the key that never changes.
-
-    With several members (seeds) every leaf but ``step`` has a leading axis of members.
-
-    Attributes:
-        params: the parameters.
-        optimiser: the state of the optax optimiser.
-        key: root of all randomness of this member.
-        step: number of steps taken, shared by all members.
-    """
-
-    params: PyTree
-    optimiser: PyTree
-    key: Array
-    step: Int[Array, ""]
+Optimiser: TypeAlias = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
+"""An optax optimiser, or a function of a member's hyperparameters that returns one."""
 
 
-class Stream(IntEnum):
+class Purpose(IntEnum):
     """Purposes that randomness is drawn for: each is a stream of its own below the root key."""
 
     INIT = 0
@@ -38,6 +26,108 @@ class Stream(IntEnum):
     HELD_OUT = 4
 
 
-def stream_key(root: PRNGKey, stream: Stream, index: Int[Array, ""] | int = 0) -> PRNGKey:
+def purpose_key(root: PRNGKey, purpose: Purpose, index: Int[Array, ""] | int = 0) -> PRNGKey:
     """The key of a purpose at an epoch or step: a function of (seed, index) and nothing else."""
-    return jax.random.fold_in(jax.random.fold_in(root, stream), index)
+    return jax.random.fold_in(jax.random.fold_in(root, purpose), index)
+
+
+class Best(NamedTuple):
+    """The parameters with the highest held-out bound, with the optimiser state of that step."""
+
+    params: PyTree
+    optimiser: PyTree
+
+
+class Watch(NamedTuple):
+    """What decides whether a member trains on.
+
+    Attributes:
+        failed_at: step at which something was not finite, or -1; the state is the one before it.
+        stopped_at: step at which patience ended, or -1.
+        best_bound: highest held-out bound so far, nats.
+        best_step: its step, or -1.
+        stale: held-out evaluations since then.
+        best: the state of ``best_step``, where it is kept.
+    """
+
+    failed_at: Int[Array, "*members"]
+    stopped_at: Int[Array, "*members"]
+    best_bound: Float[Array, "*members"]
+    best_step: Int[Array, "*members"]
+    stale: Int[Array, "*members"]
+    best: Best | None
+
+    @property
+    def alive(self) -> Bool[Array, "*members"]:
+        """Whether a member still trains."""
+        return (self.failed_at < 0) & (self.stopped_at < 0)
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes, and the key that never changes.
+
+    With several members every leaf but ``step`` has a leading axis of members. A member that has
+    failed or stopped keeps the state of that moment while ``step`` goes on.
+
+    Attributes:
+        params: the parameters.
+        optimiser: the state of the optax optimiser.
+        key: root of all randomness of this member.
+        step: number of steps taken, shared by all members.
+        watch: whether a member trains on, and its best parameters.
+    """
+
+    params: PyTree
+    optimiser: PyTree
+    key: Array
+    step: Int[Array, ""]
+    watch: Watch
+
+
+def initial_state(
+    init: Callable[[PRNGKey], PyTree],
+    optimiser: Optimiser,
+    key: Array,
+    hyperparameters: PyTree = None,
+    *,
+    keep_best: bool = False,
+) -> TrainState:
+    """Fresh parameters and optimiser state; one member for each key of a vector of keys."""
+
+    def member(key, hyperparameters):
+        params = init(purpose_key(key, Purpose.INIT))
+        started = optimiser_of(optimiser, hyperparameters).init(params)
+        best = Best(params, started) if keep_best else None
+        return TrainState(params, started, key, jnp.zeros((), jnp.int32), _fresh_watch(best))
+
+    if key.ndim == 0:
+        return jax.jit(member)(key, hyperparameters)
+    state = jax.jit(jax.vmap(member))(key, hyperparameters)
+    return state._replace(step=jnp.zeros((), jnp.int32))
+
+
+def optimiser_of(optimiser: Optimiser, hyperparameters: PyTree) -> optax.GradientTransformation:
+    """The optimiser of one member."""
+    if isinstance(optimiser, optax.GradientTransformation):
+        return optimiser
+    return optimiser(hyperparameters)
+
+
+def with_best(state: TrainState, keep_best: bool) -> TrainState:
+    """The same state with or without a place for the best parameters."""
+    if keep_best == (state.watch.best is not None):
+        return state
+    best = Best(state.params, state.optimiser) if keep_best else None
+    return state._replace(watch=state.watch._replace(best=best))
+
+
+def _fresh_watch(best: Best | None) -> Watch:
+    never = jnp.full((), -1, jnp.int32)
+    return Watch(
+        failed_at=never,
+        stopped_at=never,
+        best_bound=jnp.full((), -jnp.inf, jnp.float32),
+        best_step=never,
+        stale=jnp.zeros((), jnp.int32),
+        best=best,
+    )

@@ -3,6 +3,7 @@ import os
 import signal
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -35,32 +36,33 @@ def keys(count):
     return jax.random.key(0) if count is None else jax.vmap(jax.random.key)(seeds)
 
 
-def train(run, steps, count=None, extra=()):
-    model, optimiser = recipe.build(RECIPE), optax.adam(1e-2)
-    with run.interruptible():
-        return training.fit(
-            partial(objectives.elbo, model),
-            run.resume(training.initial_state(model.init, optimiser, keys(count))),
-            ROWS,
-            num_steps=steps,
-            optimiser=optimiser,
-            batch_size=10,
-            progress=False,
-            callbacks=[*extra, run.callback],
-        )
+def train(run, steps, count=None, callbacks=(), **options):
+    model = recipe.build(RECIPE)
+    return training.fit(
+        partial(objectives.elbo, model),
+        model.init,
+        ROWS,
+        key=keys(count),
+        num_steps=steps,
+        optimiser=optax.adam(1e-2),
+        batch_size=10,
+        progress=False,
+        run=run,
+        callbacks=callbacks,
+        **options,
+    )
 
 
-def complete(folder, steps, count=None, **options):
+def complete(folder, steps, count=None, fit=MappingProxyType({}), **options):
     with training.open_run(folder, Config(), recipe=RECIPE, members=count, **options) as run:
-        result = train(run, steps, count)
-        run.checkpoints.save(result.state)
-        return result, run.history()
+        return train(run, steps, count, **fit), run.history()
 
 
-def press_ctrl_c_at(step):
+def press_at(number, step, times=1):
     def callback(state, line):
         if line["step"] == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(times):
+                os.kill(os.getpid(), number)
 
     return callback
 
@@ -73,7 +75,7 @@ def test_an_interrupted_run_resumes_to_the_uninterrupted_one_bit_for_bit(tmp_pat
         pytest.raises(KeyboardInterrupt),
         training.open_run(folder, Config(), recipe=RECIPE) as run,
     ):
-        train(run, 20, extra=[press_ctrl_c_at(8)])
+        train(run, 20, callbacks=[press_at(signal.SIGINT, 8)])
     assert "saved at step 8" in capsys.readouterr().out
     resumed, again = complete(folder, 20, resume=True)
     jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)

@@ -1,0 +1,235 @@
+"""The options that every experiment has, and what they mean for ``jaxvae.fit``."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from jaxvae import objectives, training
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the parameters are learnt."""
+
+    epochs: int = 100
+    """Passes over the training rows."""
+    batch_size: int = 64
+    """Rows in a step, of all devices together."""
+    learning_rate: float = 1e-3
+    """Of Adam, at its highest."""
+    schedule: Literal["constant", "cosine", "warmup_cosine"] = "constant"
+    """Of the learning rate: constant, cosine decay to 0, the same after a linear warm-up."""
+    warmup_epochs: int = 1
+    """Of warmup_cosine."""
+    clip_norm: float | None = None
+    """Gradients longer than this (global norm) are scaled down to it."""
+    kl_warmup_epochs: int = 0
+    """Epochs over which the weight of the KL term rises linearly from 0 to 1."""
+    free_bits: float | None = None
+    """Nats that each latent dimension may use at no cost."""
+    average: float | None = None
+    """Decay of an exponential moving average of the parameters, such as 0.999."""
+    patience: int | None = None
+    """Epochs without a higher validation bound after which a seed stops."""
+    parameters: Literal["last", "best", "average"] = "last"
+    """Which are evaluated: the last, those with the best validation bound, the average."""
+    compute: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Precision of the networks; densities and parameters keep float32, or float64."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the run is kept, how often, and what is done when something goes wrong."""
+
+    out: str | None = None
+    """Folder of the run; runs/NAME/TIME by default."""
+    resume: bool = False
+    """Continue the interrupted run in --out; its other options must be the same."""
+    overwrite: bool = False
+    """Replace the run that is already in --out."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, trained in one compiled run."""
+    on_failure: Literal["raise", "skip", "halt"] = "raise"
+    """When something is not finite: stop, skip the update, or keep the state before it."""
+    checkpoint_minutes: float = 1.0
+    """Minutes between checkpoints."""
+    checkpoint_steps: int | None = None
+    """Steps between checkpoints, besides the minutes."""
+    keep: int = 2
+    """Newest checkpoints that stay."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the folder too."""
+    profile: bool = False
+    """Print the compiled step's memory and write a JAX profiler trace into the folder."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Which devices work on the run; one process sees its own, several see all."""
+
+    devices: Literal["one", "all"] = "one"
+    """One, or every batch shared out over all."""
+    member_groups: int = 1
+    """Groups of devices that the seeds are shared out over."""
+    distributed: bool = False
+    """One of several processes, which SLURM, Kubernetes or Cloud TPU tell of themselves."""
+    coordinator: str | None = None
+    """HOST:PORT of the first process, where nothing tells of it."""
+    processes: int | None = None
+    """Their number."""
+    rank: int | None = None
+    """The number of this one, from 0."""
+
+
+MAY_CHANGE = (
+    *("epochs", "out", "resume", "overwrite", "checkpoint_minutes", "checkpoint_steps", "keep"),
+    *("tensorboard", "profile", "parameters", "on_failure"),
+    *(name for name in Devices.__dataclass_fields__),
+)
+"""Options that a resumed run may have other values of."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run in progress.
+
+    Attributes:
+        run: its folder.
+        config: with the fields training, running and devices.
+        callbacks: for ``fit``.
+    """
+
+    run: training.Run
+    config: Any
+    callbacks: list[Any] = field(default_factory=list)
+
+    @property
+    def members(self) -> int | None:
+        """Number of seeds, None for a single one."""
+        return self.config.running.seeds if self.config.running.seeds > 1 else None
+
+    def fit(self, loss: Any, init: Any, rows: Any, **options: Any) -> training.Fit:
+        """``jaxvae.fit`` with all that the options say."""
+        steps = training.steps_per_epoch(len(rows), self.config.training.batch_size)
+        result = training.fit(
+            loss,
+            init,
+            rows,
+            key=self._keys(),
+            num_steps=self.config.training.epochs * steps,
+            optimiser=optimiser(self.config.training, steps),
+            batch_size=self.config.training.batch_size,
+            settings=settings(self.config.training, steps),
+            patience=self.config.training.patience,
+            keep_best=self.config.training.parameters == "best",
+            on_failure=self.config.running.on_failure,
+            mesh=self._mesh(),
+            run=self.run,
+            callbacks=self.callbacks,
+            profile=self.run.directory / "profile" if self.config.running.profile else None,
+            **options,
+        )
+        if self.config.running.profile:
+            print("\n" + training.format_memory(result.memory_bytes))
+        return result
+
+    def chosen(self, result: training.Fit) -> Any:
+        """The parameters that --parameters asks for."""
+        return training.chosen_params(result.state, self.config.training.parameters)
+
+    def _keys(self) -> Array:
+        first, count = self.config.running.seed, self.config.running.seeds
+        if count == 1:
+            return jax.random.key(first)
+        return jax.vmap(jax.random.key)(jnp.arange(first, first + count))
+
+    def _mesh(self) -> Any:
+        if self.config.devices.devices == "one" and jax.process_count() == 1:
+            return None
+        return training.device_mesh(members=self.config.devices.member_groups)
+
+
+def optimiser(options: Training, steps_per_epoch: int) -> optax.GradientTransformation:
+    """Adam with the schedule, the clipping and the average that were asked for."""
+    peak, steps = options.learning_rate, options.epochs * steps_per_epoch
+    warmup = options.warmup_epochs * steps_per_epoch
+    schedules: dict[str, Callable[[], Any]] = {
+        "constant": lambda: peak,
+        "cosine": lambda: optax.cosine_decay_schedule(peak, steps),
+        "warmup_cosine": lambda: optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps),
+    }
+    adam = optax.adam(schedules[options.schedule]())
+    if options.clip_norm is not None:
+        adam = optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)
+    return adam if options.average is None else training.with_average(adam, options.average)
+
+
+def settings(options: Training, steps_per_epoch: int) -> Callable[[Array], Any] | None:
+    """The ELBO's settings as a function of the step."""
+    if not options.kl_warmup_epochs and options.free_bits is None:
+        return None
+    steps = options.kl_warmup_epochs * steps_per_epoch
+    beta = objectives.schedules.linear(0.0, 1.0, steps) if steps else jnp.ones_like
+    return lambda step: objectives.ElboSettings(
+        beta=beta(step).astype(jnp.float32), free_bits=options.free_bits
+    )
+
+
+def check_options(options: Training, running: Running, validation: bool) -> None:
+    """Refuse what cannot be run, before anything is written."""
+    for group, names in (
+        (options, ("epochs", "batch_size", "learning_rate", "clip_norm", "free_bits", "patience")),
+        (running, ("seeds", "checkpoint_minutes", "checkpoint_steps", "keep")),
+    ):
+        for name in names:
+            value = getattr(group, name)
+            if value is not None and not 0 < value < float("inf"):
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} expected a positive number, got {value}")
+    if (options.patience is not None or options.parameters == "best") and not validation:
+        raise ValueError(
+            "--patience and --parameters best expected validation rows: --validation N"
+        )
+    if options.parameters == "average" and options.average is None:
+        raise ValueError("--parameters average expected --average DECAY, such as 0.999")
+    if running.resume and running.out is None:
+        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+    if running.resume and running.overwrite:
+        raise ValueError("--resume and --overwrite exclude each other")
+
+
+@contextmanager
+def open_session(name: str, config: Any, recipe: Any = None) -> Iterator[Session]:
+    """Open the run's folder; ``config`` has the fields training, running and devices."""
+    running = config.running
+    out = Path(running.out or f"runs/{name}/{time.strftime('%Y%m%d-%H%M%S')}")
+    with ExitStack() as stack:
+        run = stack.enter_context(
+            training.open_run(
+                out,
+                config,
+                recipe=recipe,
+                members=running.seeds if running.seeds > 1 else None,
+                resume=running.resume,
+                overwrite=running.overwrite,
+                may_change=MAY_CHANGE,
+                checkpoint_steps=running.checkpoint_steps,
+                checkpoint_minutes=running.checkpoint_minutes,
+                keep=running.keep,
+            )
+        )
+        session = Session(run, config)
+        if running.tensorboard and jax.process_index() == 0:
+            events = training.tensorboard(run.directory / "tensorboard")
+            session.callbacks.append(stack.enter_context(events))
+        yield session

@@ -1,0 +1,107 @@
+"""What the latent variable knows of its example, against the mixture of all posteriors."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxvae import _check
+from jaxvae._types import PRNGKey, Scalar
+from jaxvae.model import Example, LatentVariableModel, Params
+
+
+class Information(NamedTuple):
+    r"""The mean KL(q(z | x) || p(z)) split in two, with $q(z) = \frac1N\sum_j q(z \mid x_j)$.
+
+    Attributes:
+        mutual_information: of x and z under q, nats; at most log N.
+        standard_error: of the mutual information, over examples, nats.
+        marginal_kl: $KL(q(z) \| p(z))$, nats. Where the prior depends on the context, this is the
+            rest of the mean KL and not a divergence.
+    """
+
+    mutual_information: Scalar
+    standard_error: Scalar
+    marginal_kl: Scalar
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("chunk", "batch"))
+def mutual_information(
+    model: LatentVariableModel,
+    params: Params,
+    examples: Example,
+    *,
+    key: PRNGKey,
+    chunk: int = 128,
+    batch: int = 128,
+) -> Information:
+    r"""$I_q(x; z) = E_x KL(q(z \mid x) \| q(z))$, from one $z_i \sim q(z \mid x_i)$ per example.
+
+    $$\frac1N\sum_i\Bigl[\log q(z_i \mid x_i) - \log\frac1N\sum_j q(z_i \mid x_j)\Bigr]$$
+
+    Every example is compared with every other: N^2 densities, of which ``batch * chunk`` are held
+    at a time, besides the N posteriors. No estimate passes log N, so one near log N says that the
+    posteriors hardly overlap and not how large the information is; take more examples.
+
+    Args:
+        model: the record of functions.
+        params: its parameters.
+        examples: examples along the first axis of every array.
+        key: consumed once.
+        chunk: posteriors at a time.
+        batch: latents at a time.
+
+    Returns:
+        The mutual information, its standard error and the marginal KL; information and marginal
+        KL add up to an estimate of the mean KL.
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Reference: Hoffman and Johnson (2016), "ELBO surgery".
+    """
+    for name, value in (("chunk", chunk), ("batch", batch)):
+        _check.positive(name, value)
+    size = jax.tree.leaves(examples)[0].shape[0]
+    chunk, log_size = min(chunk, size), math.log(size)
+    starts = jnp.arange(0, size, chunk)
+    posteriors = lax.map(
+        lambda example: model.posterior(params, example.inputs, example.context),
+        examples,
+        batch_size=batch,
+    )
+
+    def one(argument):
+        number, context, key = argument
+        q = jax.tree.map(lambda leaf: leaf[number], posteriors)
+        z = q.sample(key)
+        # Not the density that comes with the sample: this one rounds like those it is compared to.
+        own = q.log_prob(z)
+
+        def add(sums: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
+            largest, total = sums
+            index = start + jnp.arange(chunk)
+            some = jax.tree.map(lambda leaf: leaf[jnp.minimum(index, size - 1)], posteriors)
+            log_ratio = jax.vmap(lambda q: q.log_prob(z))(some) - own
+            # The last chunk may reach beyond N; the example itself is counted from the start.
+            counted = (index < size) & (index != number)
+            log_ratio = jnp.where(counted, log_ratio, -jnp.inf)
+            new = jnp.maximum(largest, jnp.max(log_ratio))
+            total = total * jnp.exp(largest - new) + jnp.sum(jnp.exp(log_ratio - new))
+            return (new, total), None
+
+        # sum_j q(z | x_j)/q(z | x_i) begins with j = i, so no term passes log N.
+        (largest, total), _ = lax.scan(add, (jnp.zeros_like(own), jnp.ones_like(own)), starts)
+        information = log_size - largest - jnp.log(total)
+        return information, own - information - model.prior(params, context).log_prob(z)
+
+    arguments = jnp.arange(size), examples.context, jax.random.split(key, size)
+    information, marginal = lax.map(one, arguments, batch_size=batch)
+    return Information(
+        mutual_information=jnp.mean(information),
+        standard_error=jnp.std(information) / size**0.5,
+        marginal_kl=jnp.mean(marginal),
+    )

@@ -1,0 +1,130 @@
+"""Several devices: the rows of a batch shared out, parameters on all, members apart if wanted."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxvae._types import PyTree
+from jaxvae.training.rows import Block, Resident
+from jaxvae.training.state import TrainState
+
+
+def device_mesh(*, members: int = 1) -> Mesh:
+    """All devices of all processes, for ``fit``'s ``mesh``.
+
+    Args:
+        members: over how many groups of devices the members of a run are shared out; the batch of
+            each member is shared out over the devices of its group.
+
+    Raises:
+        ValueError: if the devices do not form so many equal groups.
+    """
+    count = jax.device_count()
+    if members < 1 or count % members:
+        raise ValueError(f"members expected a divisor of the {count} devices, got {members}")
+    return jax.make_mesh(
+        (members, count // members), ("members", "data"), axis_types=(AxisType.Auto,) * 2
+    )
+
+
+class Layout:
+    """Where the arrays of a run are.
+
+    Args:
+        mesh: of ``device_mesh``, or None for the default device.
+        batch_size: rows per step.
+        count: number of members, or None.
+
+    Raises:
+        ValueError: if rows or members cannot be shared out evenly.
+    """
+
+    def __init__(self, mesh: Mesh | None, batch_size: int, count: int | None):
+        self._mesh = mesh
+        if mesh is None:
+            return
+        if set(mesh.axis_names) != {"members", "data"}:
+            raise ValueError(
+                f"mesh expected the axes members and data, got {mesh.axis_names}; "
+                "use jaxvae.training.device_mesh"
+            )
+        for name, number, axis in (
+            ("batch_size", batch_size, "data"),
+            ("the number of members", count or 1, "members"),
+        ):
+            if number % mesh.shape[axis]:
+                raise ValueError(
+                    f"{name} expected a multiple of the {mesh.shape[axis]} devices along the "
+                    f"mesh's axis {axis}, got {number}"
+                )
+        self._members = count is not None
+
+    def place(self, rows: Any) -> Any:
+        """Share out the rows of a batch inside a compiled function."""
+        if self._mesh is None:
+            return rows
+        return jax.lax.with_sharding_constraint(rows, NamedSharding(self._mesh, P("data")))
+
+    @property
+    def shared(self) -> NamedSharding | None:
+        """The sharding of what every device needs."""
+        return None if self._mesh is None else NamedSharding(self._mesh, P())
+
+    def state_sharding(self, state: TrainState) -> Any:
+        """A sharding for every leaf of a state; None leaves it to jit."""
+        if self._mesh is None:
+            return None
+        spec = NamedSharding(self._mesh, P("members") if self._members else P())
+        return jax.tree.map(lambda _: spec, state)._replace(step=NamedSharding(self._mesh, P()))
+
+    def put_state(self, state: TrainState) -> TrainState:
+        """A copy of the state where it belongs; the given one survives the donation of the copy."""
+        if self._mesh is None:
+            return jax.tree.map(jax.numpy.copy, state)
+        return jax.tree.map(_put_copy, state, self.state_sharding(state))
+
+    def put_members(self, tree: PyTree) -> PyTree:
+        """Arrays with a leading axis of members, if the run has one."""
+        if self._mesh is None:
+            return jax.device_put(tree)
+        return jax.device_put(
+            tree, NamedSharding(self._mesh, P("members") if self._members else P())
+        )
+
+    def put_shared(self, tree: PyTree) -> PyTree:
+        """Arrays that every device needs: all rows, held-out rows, numbers."""
+        return jax.device_put(tree, self.shared)
+
+    def put_rows(self, rows: PyTree) -> Resident:
+        """All rows of the data."""
+        return Resident(self.put_shared(rows))
+
+    def put_block(self, first_step: int, batches: PyTree) -> Block:
+        """A block of batches, of which this process has read its share of the rows."""
+        first = self.put_shared(np.int32(first_step))
+        if self._mesh is None:
+            return Block(first, jax.device_put(batches))
+        sharding = NamedSharding(self._mesh, P(None, "data"))
+        return Block(
+            first,
+            jax.tree.map(
+                lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batches
+            ),
+        )
+
+
+def agree(*values: int) -> tuple[int, ...]:
+    """The values of the first process, in all of them: what depends on time must not differ."""
+    if jax.process_count() == 1:
+        return values
+    agreed = multihost_utils.broadcast_one_to_all(np.asarray(values, np.int32))
+    return tuple(int(value) for value in agreed)
+
+
+def _put_copy(leaf: Any, sharding: NamedSharding) -> Any:
+    # device_put alone may share the memory of the given array.
+    return jax.device_put(jax.numpy.copy(leaf), sharding)

@@ -1,0 +1,104 @@
+"""A step with something that is not finite: how it is told, kept, and looked at again."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxvae._types import PyTree
+from jaxvae.training.metrics_file import write_json
+from jaxvae.training.state import TrainState
+
+FOLDER = "failure"
+
+
+class Failure(NamedTuple):
+    """The step, and all that is needed to take it again.
+
+    Attributes:
+        step: number of updates before it.
+        member: which member, or None for a run without members.
+        quantity: what was not finite, with its group of parameters.
+        state: of that member, before the step.
+        rows: the batch.
+    """
+
+    step: int
+    member: int | None
+    quantity: str
+    state: TrainState
+    rows: PyTree
+
+    def describe(self) -> str:
+        """One line: step, quantity, member."""
+        whose = "" if self.member is None else f" of member {self.member}"
+        return f"{self.quantity}{whose} was not finite at step {self.step}"
+
+
+class NonFiniteError(FloatingPointError):
+    """Training met something that is not finite; ``failure`` holds the state and the batch."""
+
+    def __init__(self, failure: Failure, where: str = ""):
+        self.failure = failure
+        super().__init__(
+            f"{failure.describe()}{where}; try a smaller learning rate, clip gradients "
+            "(optax.clip_by_global_norm), or look at the step with jaxvae.training.replay"
+        )
+
+
+def save_failure(folder: Path, failure: Failure) -> Path:
+    """Write the state, the batch and a description into FOLDER/failure."""
+    target = folder / FOLDER
+    target.mkdir(exist_ok=True)
+    plain = _without_watch(failure.state, jax.random.key_data(failure.state.key))
+    for name, tree in {"state": plain, "rows": failure.rows}.items():
+        leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+        np.savez(target / f"{name}.npz", allow_pickle=False, **leaves)
+    about = {
+        "step": failure.step,
+        "member": failure.member,
+        "quantity": failure.quantity,
+        "key_impl": str(jax.random.key_impl(failure.state.key)),
+    }
+    write_json(target / "failure.json", about)
+    return target
+
+
+def load_failure(folder: Path, like: TrainState, rows_like: PyTree) -> Failure:
+    """Read what ``save_failure`` wrote.
+
+    Args:
+        folder: the run's.
+        like: a state of the same structure.
+        rows_like: a batch or the whole data, of the same structure.
+
+    Raises:
+        ValueError: if there is no failure in the folder, or its structure is another.
+    """
+    target = folder / FOLDER
+    if not (target / "failure.json").exists():
+        raise ValueError(f"expected a failed run in {folder}, found no failure/failure.json there")
+    about = json.loads((target / "failure.json").read_text())
+    plain = _read(target / "state.npz", _without_watch(like, like.step))
+    key = jax.random.wrap_key_data(plain.key, impl=about.pop("key_impl"))
+    rows = _read(target / "rows.npz", rows_like)
+    return Failure(**about, state=plain._replace(key=key), rows=rows)
+
+
+def _without_watch(state: TrainState, key: Any) -> TrainState:
+    # The watch does not matter to a step, and npz knows no keys.
+    return state._replace(key=key, watch=None)  # pyright: ignore[reportArgumentType]
+
+
+def _read(path: Path, like: PyTree) -> Any:
+    with np.load(path) as saved:
+        leaves = [jax.numpy.asarray(saved[str(i)]) for i in range(len(saved.files))]
+    structure = jax.tree.structure(like)
+    if structure.num_leaves != len(leaves):
+        raise ValueError(
+            f"expected {structure.num_leaves} arrays in {path}, found {len(leaves)}; give the "
+            "model, the optimiser and the data of the run that failed"
+        )
+    return jax.tree.unflatten(structure, leaves)

@@ -1,0 +1,113 @@
+"""Preparing a run's folder: new, replaced, or resumed."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxvae._types import PyTree
+from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.failure import FOLDER as FAILURE_FOLDER
+from jaxvae.training.metrics_file import to_json, write_json, write_text
+from jaxvae.training.run import Run
+from jaxvae.training.saved import save_model
+
+
+@contextmanager
+def open_run(
+    directory: str | Path,
+    config: Any,
+    *,
+    recipe: PyTree = None,
+    members: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    may_change: tuple[str, ...] = (),
+    checkpoint_steps: int | None = None,
+    checkpoint_minutes: float = 1.0,
+    keep: int = 2,
+) -> Iterator[Run]:
+    """Prepare a folder for a new run, or open that of an interrupted one.
+
+    Args:
+        directory: the folder; it must be empty or absent unless ``resume``.
+        config: a dataclass, kept in config.json.
+        recipe: the model's recipe, for ``jaxvae.load``; None for a model of one's own.
+        members: number of members of the run, None for a single one.
+        resume: whether to continue the run in the folder.
+        overwrite: whether to delete a run that is already in the folder.
+        may_change: fields of the configuration that may differ when resuming.
+        checkpoint_steps: steps between checkpoints, None for minutes alone.
+        checkpoint_minutes: minutes between checkpoints; the last state is always saved.
+        keep: number of newest checkpoints that stay.
+
+    Raises:
+        ValueError: if the folder is not empty, there is nothing to resume, or the configuration
+            differs.
+    """
+    folder = Path(directory).absolute()
+    values = dataclasses.asdict(config)
+    if resume:
+        _check_same_config(folder, values, may_change)
+    elif jax.process_index() == 0:
+        text = to_json(values)
+        _make_fresh(folder, overwrite)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.json", text)
+        save_model(folder, recipe, members)
+    with Checkpoints(folder / "checkpoints", keep=keep) as checkpoints:
+        yield Run(
+            folder, checkpoints, every_steps=checkpoint_steps, every_minutes=checkpoint_minutes
+        )
+    # Once a resumed run has ended well, so that a refused one leaves its folder as it was.
+    if jax.process_index() == 0:
+        write_json(folder / "config.json", values)
+
+
+def _make_fresh(folder: Path, overwrite: bool) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    # What a run leaves behind that took no step, or failed before its first checkpoint.
+    begun = {"config.json", "model.json", "checkpoints", "log.jsonl", FAILURE_FOLDER}
+    names = {path.name for path in folder.iterdir()}
+    is_run = {"config.json", "model.json"} <= names
+    empty = is_run and names <= begun and not any((folder / "checkpoints").glob("[0-9]*"))
+    if not empty and not (is_run and overwrite):
+        what = "a run" if is_run else "files that are no run of jaxvae"
+        ways = "; continue it with --resume or replace it with --overwrite" if is_run else ""
+        raise ValueError(
+            f"expected an empty or new folder, got {folder} with {what} in it: "
+            f"choose another --out{ways}"
+        )
+    shutil.rmtree(folder)
+
+
+def _check_same_config(folder: Path, values: dict[str, Any], may_change: tuple[str, ...]) -> None:
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(f"expected a run to resume in {folder}, found no config.json there")
+    saved = json.loads(path.read_text())
+    values = json.loads(json.dumps(values))
+    saved, values = _flat(saved), _flat(values)
+    changed = [
+        f"{name} was {saved.get(name)!r} and is {values.get(name)!r}"
+        for name in sorted(saved.keys() | values.keys())
+        if saved.get(name) != values.get(name) and name not in may_change
+    ]
+    if changed:
+        raise ValueError(
+            f"expected the configuration of the run in {folder}, got other values: "
+            f"{'; '.join(changed)}. Start a new run for them"
+        )
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of all groups together, as on the command line."""
+    groups = [_flat(value) for value in values.values() if isinstance(value, dict)]
+    plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    return {name: value for part in (plain, *groups) for name, value in part.items()}

@@ -1,0 +1,121 @@
+"""A failed step, taken again eagerly: which rows, which operation."""
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae._types import PRNGKey, PyTree
+from jaxvae.training.chunk import Loss, Prepare, Procedure, gradients, row_keys, update
+from jaxvae.training.diagnosis import all_finite, finite_groups
+from jaxvae.training.failure import Failure, load_failure
+from jaxvae.training.prepare import autoencode
+from jaxvae.training.program import Recipe
+from jaxvae.training.state import Optimiser, TrainState, initial_state
+
+
+class Replay(NamedTuple):
+    """What a failed step looks like from near.
+
+    Attributes:
+        failure: the step that was replayed.
+        surrogates: of each row of the batch, nats.
+        bad_rows: rows whose surrogate or gradient is not finite.
+        finite: name of each quantity and group of parameters to whether it was finite, in the
+            order in which they are computed.
+        trace: where the first operation with a non-finite result was called for the first bad
+            row, as a traceback; empty if there is no bad row.
+    """
+
+    failure: Failure
+    surrogates: np.ndarray
+    bad_rows: list[int]
+    finite: dict[str, bool]
+    trace: str
+
+    def __str__(self) -> str:
+        bad = [name for name, finite in self.finite.items() if not finite]
+        return "\n".join(
+            [
+                self.failure.describe(),
+                f"not finite: {', '.join(bad) or 'nothing this time'}",
+                f"rows of the batch: {self.bad_rows or 'none by itself'}",
+                self.trace,
+            ]
+        )
+
+
+def replay(
+    failure: Failure | str | Path,
+    loss: Loss,
+    init: Callable[[PRNGKey], PyTree],
+    data: PyTree = None,
+    *,
+    optimiser: Optimiser,
+    prepare: Prepare = autoencode,
+    settings: PyTree | Callable[..., PyTree] = None,
+    hyperparameters: PyTree = None,
+) -> Replay:
+    """Take a failed step again, row by row and without compilation.
+
+    Args:
+        failure: of a ``NonFiniteError``, or the folder of the run that met it.
+        loss: as given to ``fit``, as are all that follow.
+        init: key to fresh parameters, for their structure.
+        data: for the structure of a row; needed with a folder.
+        optimiser: likewise.
+        prepare: row to example.
+        settings: of the loss.
+        hyperparameters: of the member that failed, single numbers.
+
+    Raises:
+        ValueError: if the folder holds no failure, or one of another model or optimiser.
+    """
+    if not isinstance(failure, Failure):
+        like = jax.eval_shape(
+            lambda: initial_state(init, optimiser, jax.random.key(0), hyperparameters)
+        )
+        failure = load_failure(Path(failure), like, data)
+    size = jax.tree.leaves(failure.rows)[0].shape[0]
+    recipe = Recipe(loss, settings, prepare, optimiser, size, None)
+    procedure = recipe.procedure(hyperparameters)
+    state = failure.state
+    gradient, estimate = jax.jit(lambda s, rows: gradients(procedure, s, rows))(state, failure.rows)
+    after = jax.jit(lambda *a: update(procedure, *a))(state, gradient, estimate)
+    finite = {"surrogate": bool(jnp.isfinite(estimate.surrogate))}
+    finite |= {f"gradient of {k}": bool(v) for k, v in finite_groups(gradient).items()}
+    finite |= {f"update of {k}": bool(v) for k, v in finite_groups(after.params).items()}
+    finite |= {"optimiser's state": bool(all_finite(after.optimiser))}
+    surrogates, bad_rows = _rows(procedure, state, failure.rows)
+    trace = _trace(procedure, state, failure.rows, bad_rows[0]) if bad_rows else ""
+    return Replay(failure, surrogates, bad_rows, finite, trace)
+
+
+def _rows(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[np.ndarray, list[int]]:
+    keys = row_keys(state, procedure.batch_size)
+
+    def one(arguments):
+        value, gradient = jax.value_and_grad(_of_row(procedure, state, *arguments))(state.params)
+        return value, all_finite((value, gradient))
+
+    surrogates, good = jax.jit(lambda *a: jax.lax.map(one, a))(rows, *keys)
+    return np.asarray(surrogates), np.flatnonzero(~np.asarray(good)).tolist()
+
+
+def _trace(procedure: Procedure, state: TrainState, rows: PyTree, index: int) -> str:
+    keys = row_keys(state, procedure.batch_size)
+    arguments = jax.tree.map(lambda x: jnp.asarray(x)[index], (rows, *keys))
+    try:
+        with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
+            jax.grad(_of_row(procedure, state, *arguments))(state.params)
+    except FloatingPointError:
+        return traceback.format_exc()
+    return ""
+
+
+def _of_row(procedure: Procedure, state: TrainState, row: Any, *keys: Any) -> Callable:
+    return lambda params: procedure.estimator(params, state.step)(row, *keys).surrogate
