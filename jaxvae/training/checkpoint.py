@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,9 +48,11 @@ class Checkpoints:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._manager.wait_until_finished()
+            self.wait()
         finally:
-            self._manager.close()
+            # It would only repeat what waiting has told.
+            with suppress(Exception):
+                self._manager.close()
 
     @property
     def latest_step(self) -> int | None:
@@ -90,7 +92,7 @@ class Checkpoints:
         except Exception as error:  # Whatever orbax or the file system raise.
             raise ValueError(
                 f"expected to write a checkpoint into {self._manager.directory}, which failed: "
-                f"{error}; the checkpoints before it are untouched"
+                f"{_brief(error)}; the checkpoints before it are untouched"
             ) from error
 
     def restore(self, like: TrainState) -> TrainState:
@@ -146,8 +148,7 @@ class Checkpoints:
                 found = self._manager.restore(step, args=self._ocp.args.Composite(**wanted))
                 _check_digests(dict(found.items()))
             except Exception as error:  # A damaged file shows as almost anything.
-                reason = str(error).strip().splitlines()
-                faults.append(f"step {step}: {type(error).__name__}: {reason[0] if reason else ''}")
+                faults.append(f"step {step}: {_brief(error)}")
                 print(f"checkpoint of {faults[-1]}; trying the one before it", file=sys.stderr)
             else:
                 return dict(found.items())
@@ -164,7 +165,7 @@ def digest(tree: PyTree) -> str:
         # What other processes hold of an array cannot be read here; they are always the same.
         array = np.asarray(leaf if _is_here(leaf) else 0)
         found.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
+        found.update(array.tobytes())
     return found.hexdigest()
 
 
@@ -172,6 +173,11 @@ def _check_digests(items: dict[str, Any]) -> None:
     for name, expected in items["digests"].items():
         if name in items and digest(items[name]) != expected:
             raise ValueError(f"the arrays of {name} are not those that were saved")
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
 def _is_here(leaf: Any) -> bool:

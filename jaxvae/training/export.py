@@ -26,7 +26,7 @@ def export_params(path: str | Path, params: PyTree) -> None:
 
     if Path(path).exists():
         raise ValueError(f"export_params expected a new file, got {path}, which exists")
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in _named(params).items()}
+    arrays = {name: np.array(leaf, order="C") for name, leaf in _named(params).items()}
     save_file(arrays, path, metadata={"jaxvae": FORMAT})
 
 

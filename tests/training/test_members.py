@@ -69,7 +69,7 @@ def test_each_member_of_a_sweep_is_the_run_with_its_hyperparameters_alone(member
         )
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], together.params), alone.params)
     # With a single key the members share their randomness, so only what is swept differs.
-    keys = jax.random.key_data(together.state.key)
+    keys = np.asarray(jax.random.key_data(together.state.key))
     assert np.all(keys == keys[0])
 
 
