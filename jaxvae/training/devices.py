@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxvae._types import PyTree
@@ -43,7 +43,7 @@ class Layout:
         ValueError: if rows or members cannot be shared out evenly.
     """
 
-    def __init__(self, mesh: Mesh | None, batch_size: int, count: int | None):
+    def __init__(self, mesh: Mesh | AbstractMesh | None, batch_size: int, count: int | None):
         self._mesh = mesh
         if mesh is None:
             return
@@ -85,19 +85,21 @@ class Layout:
         """A copy of the state where it belongs; the given one survives the donation of the copy."""
         if self._mesh is None:
             return jax.tree.map(jax.numpy.copy, state)
-        return jax.tree.map(_put_copy, state, self.state_sharding(state))
+        return jax.tree.map(_put, state, self.state_sharding(state))
 
     def put_members(self, tree: PyTree) -> PyTree:
         """Arrays with a leading axis of members, if the run has one."""
         if self._mesh is None:
             return jax.device_put(tree)
-        return jax.device_put(
-            tree, NamedSharding(self._mesh, P("members") if self._members else P())
-        )
+        sharding = NamedSharding(self._mesh, P("members") if self._members else P())
+        return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
 
     def put_shared(self, tree: PyTree) -> PyTree:
         """Arrays that every device needs: all rows, held-out rows, numbers."""
-        return jax.device_put(tree, self.shared)
+        sharding = self.shared
+        if sharding is None:
+            return jax.device_put(tree)
+        return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
 
     def put_rows(self, rows: PyTree) -> Resident:
         """All rows of the data."""
@@ -125,6 +127,13 @@ def agree(*values: int) -> tuple[int, ...]:
     return tuple(int(value) for value in agreed)
 
 
-def _put_copy(leaf: Any, sharding: NamedSharding) -> Any:
-    # device_put alone may share the memory of the given array.
-    return jax.device_put(jax.numpy.copy(leaf), sharding)
+def _put(leaf: Any, sharding: NamedSharding) -> Any:
+    """A new array; ``device_put`` may share the given one's memory, and knows one process only."""
+    if isinstance(leaf, jax.Array):
+        if not leaf.is_fully_addressable:
+            return jax.numpy.copy(leaf)
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = _put(jax.random.key_data(leaf), sharding)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    host = np.array(leaf)
+    return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
