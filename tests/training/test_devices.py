@@ -32,17 +32,14 @@ def start():
         yield begin
 
 
-def popen(folder, steps, *processes, devices=1, dump=None, **variables):
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
-        + (f" --xla_dump_to={dump} --xla_dump_hlo_module_re=jit_chunk" if dump else ""),
-        **{name: str(value) for name, value in variables.items()},
-    }
-    command = [sys.executable, SCRIPT, str(folder), str(steps), *map(str, processes)]
+def popen(folder, steps, cases, *processes, devices=1, dump=None):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    if dump:
+        flags += f" --xla_dump_to={dump} --xla_dump_hlo_module_re=jit_chunk"
+    command = [sys.executable, SCRIPT, folder, steps, ",".join(cases), *processes]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=SCRIPT.parents[2],
+        list(map(str, command)), env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=SCRIPT.parents[2],
     )  # fmt: skip
 
 
@@ -50,7 +47,7 @@ def result_of(process):
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-3000:]
     lines = [line for line in out.splitlines() if line.startswith("RESULT")]
-    return json.loads(lines[0].removeprefix("RESULT").rsplit(maxsplit=1)[0]) if lines else None
+    return json.loads(lines[0].removeprefix("RESULT")) if lines else None
 
 
 def assert_same(found, expected):
@@ -58,43 +55,43 @@ def assert_same(found, expected):
         np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"STREAM": 1}, {"MEMBERS": 4, "GROUPS": 4}, {"MEMBERS": 2, "GROUPS": 1}],
-    ids=str,
-)
-def test_eight_devices_give_what_one_gives(tmp_path, start, options):
-    single = start(tmp_path / "one", 12, **options)
-    several = start(tmp_path / "eight", 12, devices=8, **options)
-    expected, found = result_of(single), result_of(several)
-    assert (expected["devices"], found["devices"]) == (1, 8)
-    assert_same(found, expected)
-    assert found["spread"] == ["('members',)" if "MEMBERS" in options else
-                               "()"]  # fmt: skip
+SPREAD = {
+    "plain": "()",
+    "stream": "()",
+    "members_apart": "('members',)",
+    "members_together": "('members',)",
+}
 
 
-@pytest.mark.parametrize("options", [{}, {"STREAM": 1}], ids=str)
-def test_two_processes_train_and_save_together_and_one_resumes(tmp_path, start, options):
+def test_eight_devices_give_what_one_gives_and_share_the_work(tmp_path, start):
+    several = start(tmp_path / "eight", 12, SPREAD, devices=8, dump=tmp_path / "dump")
+    expected, found = result_of(start(tmp_path / "one", 12, SPREAD)), result_of(several)
+    for case, spread in SPREAD.items():
+        assert (expected[case]["devices"], found[case]["devices"]) == (1, 8)
+        assert found[case]["spread"] == [spread]
+        assert_same(found[case], expected[case])
+    # Two of 16 rows in each device's products of the first run; the ten held-out are everyone's.
+    program = min((tmp_path / "dump").glob("*.cpu_after_optimizations.txt")).read_text()
+    products = set(re.findall(r"= f32\[(\d+),8\]\S* dot\(", program))
+    assert {"2", "10"} <= products
+    assert "16" not in products
+    assert "all-reduce" in program
+
+
+def test_two_processes_train_and_save_together_and_one_resumes(tmp_path, start):
+    cases = ("plain", "stream")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    pair = [start(tmp_path / "pair", 7, address, 2, rank, **options) for rank in range(2)]
-    whole = start(tmp_path / "whole", 12, **options)
-    (first, second), expected = map(result_of, pair), result_of(whole)
-    assert first["devices"] == 2
+    pair = [start(tmp_path / "pair", 7, cases, address, 2, rank) for rank in range(2)]
+    first, second = map(result_of, pair)
+    assert first["plain"]["devices"] == 2
     assert second is None
-    resumed = result_of(start(tmp_path / "pair", 12, **options))
-    assert resumed["first_step"] > 7
-    assert_same(resumed, expected)
-
-
-def test_each_device_multiplies_its_share_of_the_batch_alone(tmp_path, start):
-    result_of(start(tmp_path / "run", 2, devices=8, dump=tmp_path / "dump"))
-    (program,) = (tmp_path / "dump").glob("*.cpu_after_optimizations.txt")
-    products = re.findall(r"= f32\[(\d+),8\]\S* dot\(", program.read_text())
-    # Two of 16 rows in training; the ten held-out rows are everyone's.
-    assert set(products) == {"2", "10"}
-    assert "all-reduce" in program.read_text()
+    whole = start(tmp_path / "whole", 12, cases)
+    resumed, expected = result_of(start(tmp_path / "pair", 12, cases)), result_of(whole)
+    for case in cases:
+        assert resumed[case]["first_step"] > 7
+        assert_same(resumed[case], expected[case])
 
 
 def test_what_cannot_be_shared_out_is_refused():
