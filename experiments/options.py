@@ -106,11 +106,13 @@ class Session:
     Attributes:
         run: its folder.
         config: with the fields training, running and devices.
+        mesh: of the devices, None for one.
         callbacks: for ``fit``.
     """
 
     run: training.Run
     config: Any
+    mesh: Any
     callbacks: list[Any] = field(default_factory=list)
 
     @property
@@ -133,7 +135,7 @@ class Session:
             patience=self.config.training.patience,
             keep_best=self.config.training.parameters == "best",
             on_failure=self.config.running.on_failure,
-            mesh=self._mesh(),
+            mesh=self.mesh,
             run=self.run,
             callbacks=self.callbacks,
             profile=self.run.directory / "profile" if self.config.running.profile else None,
@@ -152,11 +154,6 @@ class Session:
         if count == 1:
             return jax.random.key(first)
         return jax.vmap(jax.random.key)(jnp.arange(first, first + count))
-
-    def _mesh(self) -> Any:
-        if self.config.devices.devices == "one" and jax.process_count() == 1:
-            return None
-        return training.device_mesh(members=self.config.devices.member_groups)
 
 
 def optimiser(options: Training, steps_per_epoch: int) -> optax.GradientTransformation:
@@ -200,6 +197,10 @@ def check_options(options: Training, running: Running, validation: bool) -> None
         raise ValueError(
             "--patience and --parameters best expected validation rows: --validation N"
         )
+    if options.average is not None and not 0 <= options.average < 1:
+        raise ValueError(f"--average expected a decay from 0 to below 1, got {options.average}")
+    if running.seed < 0:
+        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
     if options.parameters == "average" and options.average is None:
         raise ValueError("--parameters average expected --average DECAY, such as 0.999")
     if running.resume and running.out is None:
@@ -211,7 +212,10 @@ def check_options(options: Training, running: Running, validation: bool) -> None
 @contextmanager
 def open_session(name: str, config: Any, recipe: Any = None) -> Iterator[Session]:
     """Open the run's folder; ``config`` has the fields training, running and devices."""
-    running = config.running
+    running, devices = config.running, config.devices
+    mesh = None
+    if devices.devices == "all" or jax.process_count() > 1:
+        mesh = training.device_mesh(members=devices.member_groups)
     out = Path(running.out or f"runs/{name}/{time.strftime('%Y%m%d-%H%M%S')}")
     with ExitStack() as stack:
         run = stack.enter_context(
@@ -228,7 +232,7 @@ def open_session(name: str, config: Any, recipe: Any = None) -> Iterator[Session
                 keep=running.keep,
             )
         )
-        session = Session(run, config)
+        session = Session(run, config, mesh)
         if running.tensorboard and jax.process_index() == 0:
             events = training.tensorboard(run.directory / "tensorboard")
             session.callbacks.append(stack.enter_context(events))

@@ -17,6 +17,13 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_each_program_once(tmp_path_factory):
+    """Runs of the same program compile it once in a session."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 @pytest.fixture
 def without_type_checks():
     """What a user meets: the type checks of the tests would speak before the library's own."""

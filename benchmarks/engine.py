@@ -1,0 +1,236 @@
+"""What training with ``jaxvae.fit`` costs beside what it trains: engine, seeds, streams.
+
+    python -m benchmarks.engine --out benchmark-results
+
+Three comparisons, each of contenders in one process and in turns (A B A B), on a wall clock from
+one callback to another, so that everything Python does between the compiled chunks counts.
+What is compiled is compiled before, and its time is reported apart. With t the median seconds of
+a contender's turns, all of the same number of steps:
+
+    engine_overhead                   t_engine / t_bare - 1
+    sixteen_seeds_over_one            t_sixteen / t_one
+    sixteen_one_by_one_over_one       t_one_by_one / t_one
+    sixteen_single_runs_over_sixteen  16 t_one / t_sixteen
+    streaming_share_of_in_memory      t_memory / t_stream
+    waiting_share                     of the stream's time, mean over its turns
+
+The engine trains exercise 12 (784-256-50, Adam, random pixels) into a run's folder, with a line in
+the log and a checkpoint every ``log_every`` steps, against one compiled loop of jax and optax that
+trains the same parameters and does nothing else. Checkpoints are written while training goes on;
+the engine's turn waits for its last one, which only the end of a run has to, and counts it:
+``engine_overhead_without_last_write`` does not count it. The progress bar is off.
+
+Sixteen seeds are those of the digits VAE as ``experiments.vae`` has it by default, in one fit: by
+``vectorised``, which is the default, and by ``one_by_one``.
+
+The stream reads rows of 28 x 28 bytes from an array_record file; both scale them on the device.
+It reads up to two blocks of at most 256 steps ahead between its turns, which long turns make
+small; a pause, not counted, keeps that out of the others' turns.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxvae
+from benchmarks import machine, train_step
+from benchmarks.bare_loop import BareLoop
+from benchmarks.fit_in_turns import FitInTurns
+from benchmarks.fits import digits, from_bytes
+from benchmarks.wall_clock import WholeTurn, fits_in_turns
+from jaxvae import data, training
+
+ENGINE, BARE = "engine", "bare loop"
+ONE, SIXTEEN, ONE_BY_ONE = "one seed", "sixteen seeds", "sixteen seeds one by one"
+MEMORY, STREAM = "in memory", "stream"
+SEEDS = 16
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the benchmark."""
+
+    log_every: int = 1000
+    """Steps between lines and between checkpoints, of the engine and of the stream."""
+    lines: int = 3
+    """Lines in a turn of the engine, of the bare loop and of the stream."""
+    seed_steps: int = 300
+    """Steps in a turn of one seed and of sixteen."""
+    repeats: int = 7
+    """Turns of each contender."""
+    threads: int = 2
+    """Processors of the process."""
+    batch_size: int = 64
+    """Rows in a step."""
+    rows: int = 60_000
+    """Rows in the data of the engine and of the stream."""
+    hidden: int = 256
+    """Width of the hidden layers of exercise 12."""
+    latent_dim: int = 50
+    """Number of latent dimensions of exercise 12."""
+    pause: float = 0.5
+    """Seconds after each turn of the stream, for reading ahead."""
+    seed: int = 0
+    """Of data, parameters and noise."""
+    out: str | None = None
+    """Folder for results.json; none by default."""
+
+
+def exercise_12(config: Config, images: np.ndarray) -> Callable[..., training.Fit]:
+    """The call of ``jaxvae.fit`` that ``train_step`` measures."""
+    options = train_step.Config(
+        batch_size=config.batch_size,
+        hidden=config.hidden,
+        latent_dim=config.latent_dim,
+        seed=config.seed,
+    )
+    return train_step.our_fit(options, images)
+
+
+def measure_engine(config: Config) -> dict[str, Any]:
+    """Times of the engine with a run's folder, and of the bare loop."""
+    images = np.random.default_rng(config.seed).random((config.rows, 28, 28), np.float32)
+    fit: Any = exercise_12(config, images)
+    bare = BareLoop(*fit.args, **fit.keywords, steps=config.log_every, loops=config.lines)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        opened = training.open_run(folder, config, checkpoint_steps=config.log_every)
+        run = stack.enter_context(opened)
+        turns = FitInTurns(
+            partial(fit, run=run), steps=config.log_every, chunks=config.repeats * config.lines
+        )
+        stack.enter_context(turns)
+        engine = WholeTurn(turns, config.lines, finish=run.checkpoints.wait)
+        bare()  # The engine has had its warm-up.
+        engine.finish()
+        seconds = train_step.in_turns({ENGINE: engine, BARE: bare}, config.repeats)
+        trained = turns.result()
+    return {
+        "steps": dict.fromkeys((ENGINE, BARE), config.log_every * config.lines),
+        "seconds": seconds,
+        "compile_seconds": {ENGINE: trained.compile_seconds, BARE: bare.compile_seconds},
+        "last_write_seconds": engine.waited,
+        "bound": {ENGINE: float(trained.history[-1]["bound"]), BARE: float(bare.bound)},
+    }
+
+
+def measure_seeds(config: Config) -> dict[str, Any]:
+    """Times of one seed and of sixteen in one fit."""
+    fit = digits(config.batch_size)
+    keys = jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + SEEDS))
+    fits = {
+        ONE: partial(fit, key=keys[0]),
+        SIXTEEN: partial(fit, key=keys),
+        ONE_BY_ONE: partial(fit, key=keys, members=training.one_by_one),
+    }
+    return fits_in_turns(fits, steps=config.seed_steps, lines=1, repeats=config.repeats)
+
+
+def measure_streaming(config: Config) -> dict[str, Any]:
+    """Times with all rows on the device, and with rows that are read from a file."""
+    images = np.random.default_rng(config.seed).integers(256, size=(config.rows, 28, 28))
+    images = images.astype(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.array_record"
+        data.write_array_records(path, images)
+        fit: Any = exercise_12(config, images)
+        loss, init, in_memory = fit.args
+        streamed = data.stream(data.ArrayRecords(path), seed=config.seed)
+        fits = {
+            name: partial(jaxvae.fit, loss, init, rows, prepare=from_bytes, **fit.keywords)
+            for name, rows in {MEMORY: in_memory, STREAM: streamed}.items()
+        }
+        return fits_in_turns(
+            fits,
+            steps=config.log_every,
+            lines=config.lines,
+            repeats=config.repeats,
+            pauses={STREAM: config.pause},
+        )
+
+
+def derive(
+    medians: Mapping[str, float], last_write: float, waiting: list[float]
+) -> dict[str, float]:
+    """The figures of the module's docstring, from median seconds."""
+    return {
+        "engine_overhead": medians[ENGINE] / medians[BARE] - 1,
+        "engine_overhead_without_last_write": (medians[ENGINE] - last_write) / medians[BARE] - 1,
+        "sixteen_seeds_over_one": medians[SIXTEEN] / medians[ONE],
+        "sixteen_one_by_one_over_one": medians[ONE_BY_ONE] / medians[ONE],
+        "sixteen_single_runs_over_sixteen": SEEDS * medians[ONE] / medians[SIXTEEN],
+        "streaming_share_of_in_memory": medians[MEMORY] / medians[STREAM],
+        "waiting_share": float(np.mean(waiting)),
+    }
+
+
+def measure(config: Config) -> dict[str, Any]:
+    """All times and the figures that follow from them."""
+    engine, *others = (part(config) for part in (measure_engine, measure_seeds, measure_streaming))
+    merged = {
+        name: {key: value for part in (engine, *others) for key, value in part[name].items()}
+        for name in ("steps", "seconds", "compile_seconds")
+    }
+    medians = {name: float(np.median(times)) for name, times in merged["seconds"].items()}
+    waiting = others[-1]["waiting_share"][STREAM]
+    return {
+        **derive(medians, float(np.median(engine["last_write_seconds"])), waiting),
+        "milliseconds_per_step": {
+            name: 1e3 * t / merged["steps"][name] for name, t in medians.items()
+        },
+        "median_seconds": medians,
+        "range_seconds": {name: [min(ts), max(ts)] for name, ts in merged["seconds"].items()},
+        **merged,
+        "last_write_seconds": engine["last_write_seconds"],
+        "waiting_shares": waiting,
+        "last_bound_nats": engine["bound"],
+    }
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Measure, print and save; returns the results."""
+    with machine.processors(config.threads) as chosen:
+        results = {
+            "benchmark": "engine",
+            "repeats": config.repeats,
+            "batch_size": config.batch_size,
+            "log_every": config.log_every,
+            "rows": config.rows,
+            "threads": config.threads,
+            "processors": chosen,
+            **measure(config),
+            **machine.describe(),
+        }
+    print(table(results))
+    if config.out is not None:
+        folder = Path(config.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+        print(f"\nResults: {folder / 'results.json'}")
+    return results
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """A line per contender, then the figures."""
+    lines = [f"{'':<28}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
+    for name, median in results["milliseconds_per_step"].items():
+        low, high = (1e3 * t / results["steps"][name] for t in results["range_seconds"][name])
+        compile_seconds = results["compile_seconds"][name]
+        lines.append(f"{name:<28}{median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}")
+    figures = {name: value for name, value in results.items() if isinstance(value, float | str)}
+    return "\n".join([*lines, "", training.format_metrics(figures)])
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Config, description=__doc__))
