@@ -132,7 +132,7 @@ def measure_seeds(config: Config) -> dict[str, Any]:
         SIXTEEN: partial(fit, key=keys),
         ONE_BY_ONE: partial(fit, key=keys, members=training.one_by_one),
     }
-    return fits_in_turns(fits, steps=config.seed_steps, lines=1, repeats=config.repeats)
+    return fits_in_turns(fits, steps=config.seed_steps, lines=1, repeats=config.repeats, pauses={})
 
 
 def measure_streaming(config: Config) -> dict[str, Any]:

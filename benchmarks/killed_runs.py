@@ -30,6 +30,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def lives(config: Config, options: Sequence[str], folder: Path, num_steps: int) 
 def derive(found: Sequence[dict[str, Any]], *, interval: int, line_steps: int) -> dict[str, Any]:
     """The figures of the module's docstring that follow from what was found after each life."""
     lost, resumed, fell_back = [], 0, 0
-    for dead, next_one in zip(found[:-1], found[1:], strict=True):
+    for dead, next_one in pairwise(found):
         # A run that was resumed at its very end logs nothing.
         begun = next_one["first_step"]
         begun = dead["complete"][-1] if begun is None else begun

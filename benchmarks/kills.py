@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,16 @@ def first_step(lines: Sequence[dict[str, Any]]) -> int:
     return lines[0]["step"] - lines[0]["chunk_steps"]
 
 
-def being_written(folder: Path) -> set[Path]:
-    """Checkpoints that are not complete."""
-    return set((folder / "checkpoints").glob(WRITING))
+def being_written(folder: Path) -> set[tuple[str, int]]:
+    """Names of checkpoints that are not complete, and when they last changed.
+
+    What a killed run left behind does not change; one of that name that does is a new one.
+    """
+    found = set()
+    for path in (folder / "checkpoints").glob(WRITING):
+        with suppress(FileNotFoundError):  # It has become complete.
+            found.add((path.name, path.stat().st_ctime_ns))
+    return found
 
 
 def complete_steps(folder: Path) -> list[int]:

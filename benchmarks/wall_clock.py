@@ -55,7 +55,7 @@ def fits_in_turns(
     steps: int,
     lines: int,
     repeats: int,
-    pauses: Mapping[str, float] | None = None,
+    pauses: Mapping[str, float],
 ) -> dict[str, Any]:
     """Times of several fits, and the share of each turn's time in which one waited for data."""
     with ExitStack() as stack:
