@@ -14,6 +14,7 @@ has begun to be written, the first one before any checkpoint is complete. Then
                            step that the resumed run began with
     interval               steps between checkpoints; line_steps those between lines
     beyond_interval        kills that lost more than interval + line_steps
+    beyond_interval_outside_writes  of those, with no checkpoint being written
     fell_back              resumptions from an older checkpoint than the newest complete one
     damaged                checkpoints that a resumed run said it could not read
     missing_lines          steps in the log of the reference and not in that of the killed run
@@ -85,12 +86,13 @@ def lives(config: Config, options: Sequence[str], folder: Path, num_steps: int) 
 
 def derive(found: Sequence[dict[str, Any]], *, interval: int, line_steps: int) -> dict[str, Any]:
     """The figures of the module's docstring that follow from what was found after each life."""
-    lost, resumed, fell_back = [], 0, 0
+    lost, resumed, fell_back, outside = [], 0, 0, 0
     for dead, next_one in pairwise(found):
         # A run that was resumed at its very end logs nothing.
         begun = next_one["first_step"]
         begun = dead["complete"][-1] if begun is None else begun
         lost.append(dead["last_logged"] - begun)
+        outside += lost[-1] > interval + line_steps and not dead["writing"]
         resumed += begun > 0
         fell_back += begun != max(dead["complete"], default=0)
     return {
@@ -102,6 +104,7 @@ def derive(found: Sequence[dict[str, Any]], *, interval: int, line_steps: int) -
         "interval": interval,
         "line_steps": line_steps,
         "beyond_interval": sum(steps > interval + line_steps for steps in lost),
+        "beyond_interval_outside_writes": outside,
         "fell_back": fell_back,
         "damaged": sum(life["damaged"] for life in found),
         "steps_lost": lost,

@@ -125,13 +125,14 @@ def evaluate(
     """Test bound, importance-sampled likelihood and the use of the latent space, of one member."""
     examples = jaxvae.Example(inputs=images, target=images)
     model, params = trained
-    bound_key, likelihood_key = jax.random.split(key)
+    bound_key, likelihood_key, information_key = jax.random.split(key, 3)
     bound = metrics.evaluate(loss, params, examples, key=bound_key)
     weights = metrics.importance_log_likelihood(
         model, params, examples, key=likelihood_key, num_samples=nll_samples
     )
     kl = metrics.kl_per_dimension(model, params, examples)
     means = metrics.posterior_means(model, params, examples)
+    information = metrics.mutual_information(model, params, examples, key=information_key)
     return {
         "test_elbo_nats": bound.mean.bound,
         "test_reconstruction_nats": bound.mean.parts["reconstruction"],
@@ -139,6 +140,7 @@ def evaluate(
         "test_nll_nats": -jnp.mean(weights.log_likelihood),
         "median_effective_sample_size": jnp.median(weights.effective_sample_size),
         "largest_weight": jnp.max(weights.largest_weight),
+        "mutual_information_nats": information.mutual_information,
         "active_units": metrics.active_units(means),
         "kl_nats_of_the_most_used_dimension": jnp.max(kl),
         "kl_nats_of_the_least_used_dimension": jnp.min(kl),
@@ -168,7 +170,7 @@ def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, cu
     rows = trained.decode(paths.reshape(-1, means.shape[1])).reshape(
         *paths.shape[:2], *test.shape[1:]
     )
-    labels = [f"z{i + 1}: {kl[i]:.2f} nats" for i in used]
+    labels = [f"z{i + 1}: KL {kl[i]:.2f}" for i in used]
     run.save_figure("traversals", plotting.traversals(rows, labels=labels))
     if means.shape[1] == 2:
         run.save_figure("manifold", plotting.manifold(trained.decode(plotting.latent_grid())))

@@ -196,6 +196,7 @@ def test_derived_figures_of_killed_runs():
         "interval": 300,
         "line_steps": 23,
         "beyond_interval": 1,
+        "beyond_interval_outside_writes": 0,
         "fell_back": 1,
         "damaged": 1,
         "steps_lost": [46, 390, 320, 66],

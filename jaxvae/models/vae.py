@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,8 @@ def vae(
         The model; encoder parameters are ``Params.inference``, decoder ``Params.generative``.
 
     Raises:
-        ValueError: when called, if the encoder's output is not $2d$ numbers.
+        ValueError: when called, if the encoder's output is not $2d$ numbers, or there is a context,
+            which this model does not condition on.
 
     Reference: exercise 12, task 2; Bath report, sections 4.3 and 4.4.
 
@@ -57,15 +59,16 @@ def vae(
         return Params(decoder.init(generative), encoder.init(inference))
 
     def prior(params, context):
-        del params, context
+        del params
+        _no_context(context)
         return Normal.standard((latent_dim,))
 
     def likelihood_of(params, latent, context):
-        del context
+        _no_context(context)
         return likelihood(decoder.apply(params.generative, latent))
 
     def posterior(params, inputs, context):
-        del context
+        _no_context(context)
         output = encoder.apply(params.inference, inputs)
         if output.shape != (2 * latent_dim,):
             raise ValueError(
@@ -75,3 +78,11 @@ def vae(
         return Normal(output[:latent_dim], output[latent_dim:])
 
     return LatentVariableModel(init, prior, likelihood_of, posterior)
+
+
+def _no_context(context: Any) -> None:
+    if context is not None:
+        raise ValueError(
+            "vae models x alone and expected no context, got one; leave Example.context at None, "
+            "or write a LatentVariableModel whose functions use it"
+        )

@@ -10,7 +10,6 @@ from jaxvae.distributions import Distribution, has_closed_form, kl_divergence
 
 
 @runtime_checkable
-@runtime_checkable
 class KLEstimator(Protocol):
     """``(q, p, z, log_q) -> nats``, unbiased for KL(q || p) when z is drawn from q."""
 

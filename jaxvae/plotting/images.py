@@ -22,8 +22,10 @@ def image_grid(images: ArrayLike, *, columns: int = 8, title: str = "") -> Figur
     """
     canvas = mosaic(np.asarray(images), columns)
     height, width = canvas.shape[:2]
-    figure = Figure(figsize=(6.0, 6.0 * height / width + (0.35 if title else 0.0)), dpi=150)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 0.94 if title else 1.0))
+    tall, above = 6.0 * height / width, 0.35 if title else 0.0
+    figure = Figure(figsize=(6.1, tall + above + 0.1), dpi=150)
+    left, bottom = 0.05 / 6.1, 0.05 / (tall + above + 0.1)
+    axes = figure.add_axes((left, bottom, 1 - 2 * left, tall / (tall + above + 0.1)))
     axes.imshow(canvas, cmap="gray_r", vmin=0.0, vmax=1.0)
     axes.axis("off")
     if title:
@@ -59,12 +61,13 @@ def reconstructions(originals: ArrayLike, reconstructed: ArrayLike, *, columns: 
     )
 
 
-def traversals(images: ArrayLike, *, labels: list[str]) -> Figure:
+def traversals(images: ArrayLike, *, labels: list[str], extent: float = 2.5) -> Figure:
     """One row for each latent dimension, its value growing from left to right.
 
     Args:
         images: (dimensions, steps, height, width), with a last axis of 3 for colours.
         labels: a name for each row.
+        extent: the values lead from -extent to extent, as in ``latent_paths``.
 
     Raises:
         ValueError: if there is not one label for each row.
@@ -74,11 +77,16 @@ def traversals(images: ArrayLike, *, labels: list[str]) -> Figure:
         raise ValueError(f"traversals expected {len(rows)} labels, got {len(labels)}")
     canvas = mosaic(rows.reshape(-1, *rows.shape[2:]), columns=rows.shape[1])
     height, width = canvas.shape[:2]
-    figure = Figure(figsize=(7.0, 7.0 * height / width + 0.5), dpi=150, layout="constrained")
+    # Labels take about 1.4 inches of the width.
+    figure = Figure(figsize=(7.0, 5.6 * height / width + 0.7), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(canvas, cmap="gray_r", vmin=0.0, vmax=1.0)
     axes.set_yticks((np.arange(len(rows)) + 0.5) * height / len(rows), labels)
-    axes.set_xticks([])
+    steps = rows.shape[1]
+    shown = sorted({0, steps // 2, steps - 1})
+    values = np.linspace(-extent, extent, steps)
+    centres = [(step + 0.5) * width / steps for step in shown]
+    axes.set_xticks(centres, [f"{values[step]:g}" for step in shown])
     axes.set_title("Latent traversals")
     return figure
 

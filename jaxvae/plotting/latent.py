@@ -1,6 +1,8 @@
 """Pictures of a two-dimensional latent space."""
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -14,7 +16,7 @@ def latent_scatter(
 
     Args:
         means: (number, 2).
-        labels: (number,) integers, if known.
+        labels: (number,) integers or names, if known.
         names: of the two axes.
 
     Raises:
@@ -32,10 +34,12 @@ def latent_scatter(
     if labels is None:
         axes.scatter(*points.T, **style)
     else:
-        classes = np.unique(np.asarray(labels))
-        colours = {"cmap": "tab10" if len(classes) <= 10 else "turbo"}
-        drawn = axes.scatter(*points.T, c=np.asarray(labels), **style, **colours)
-        bar = figure.colorbar(drawn, ax=axes, ticks=classes, label="label")
+        classes, numbers = np.unique(np.asarray(labels), return_inverse=True)
+        colours = colormaps["tab10" if len(classes) <= 10 else "turbo"].resampled(len(classes))
+        edges = BoundaryNorm(np.arange(len(classes) + 1) - 0.5, len(classes))
+        drawn = axes.scatter(*points.T, c=numbers, cmap=colours, norm=edges, **style)
+        bar = figure.colorbar(drawn, ax=axes, ticks=np.arange(len(classes)), label="label")
+        bar.ax.set_yticklabels([str(name) for name in classes])
         bar.solids.set_alpha(1.0)  # pyright: ignore[reportOptionalMemberAccess]
     axes.set(xlabel=names[0], ylabel=names[1], title="Posterior means", aspect="equal")
     return figure

@@ -42,9 +42,11 @@ class NonFiniteError(FloatingPointError):
 
     def __init__(self, failure: Failure, where: str = ""):
         self.failure = failure
+        ways = "try a smaller learning rate, clip gradients (optax.clip_by_global_norm)"
+        if failure.step == 0:
+            ways = "nothing has been learnt yet, so look at the range of the data and at the model"
         super().__init__(
-            f"{failure.describe()}{where}; try a smaller learning rate, clip gradients "
-            "(optax.clip_by_global_norm), or look at the step with jaxvae.training.replay"
+            f"{failure.describe()}{where}; {ways}, or look at the step with jaxvae.training.replay"
         )
 
 

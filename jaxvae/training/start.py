@@ -35,8 +35,13 @@ def starting_state(
             raise ValueError("fit expected no key with a state, which has its own; leave key out")
         state = with_best(init, keep_best)
         keys = state.key
-    else:
+    elif callable(init):
         state, keys = None, _keys(key, count)
+    else:
+        raise ValueError(
+            "fit expected a function from a key to parameters, such as model.init, or a TrainState "
+            f"to go on from, got {type(init).__name__}"
+        )
     found = None if keys.ndim == 0 else keys.shape[0]
     if hyperparameters is not None and found != count:
         raise ValueError(

@@ -36,7 +36,7 @@ class Trained(NamedTuple):
         return self.decode(self.encode(inputs, context).mean, context)
 
     def sample(self, num_samples: int, *, key: PRNGKey, context: PyTree = None) -> Array:
-        """E[x | z, c] at draws of z from the prior: one context for all, or none."""
+        """E[x | z, c] at draws of z from the prior; one row of context for each sample, or none."""
         keys = jax.random.split(key, num_samples)
         return _sample(self.model, self.params, keys, context)
 
@@ -60,8 +60,8 @@ def _decode(model: LatentVariableModel, params: Params, latents: Any, context: A
 
 @partial(jax.jit, static_argnums=0)
 def _sample(model: LatentVariableModel, params: Params, keys: Array, context: Any) -> Array:
-    def one(key):
+    def one(key, context):
         z = model.prior(params, context).sample(key)
         return model.likelihood(params, z, context).mean
 
-    return jax.vmap(one)(keys)
+    return jax.vmap(one)(keys, context)

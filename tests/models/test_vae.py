@@ -87,3 +87,11 @@ def test_an_encoder_of_the_wrong_size_is_refused():
 def test_a_latent_space_needs_a_dimension():
     with pytest.raises(ValueError, match="latent_dim expected a positive integer, got 0"):
         vae(encoder=mlp((2,), (2,)), decoder=mlp((2,), (2,)), latent_dim=0)
+
+
+def test_a_context_is_refused_and_not_ignored():
+    model, _, _ = small()
+    params = model.init(jax.random.key(0))
+    example = Example(jnp.ones((3, 2)), jnp.ones((3, 2)), context=jnp.ones(3))
+    with pytest.raises(ValueError, match="vae models x alone and expected no context, got one"):
+        elbo(model, params, example, key=jax.random.key(1))

@@ -101,3 +101,21 @@ def test_scatter_colours_points_by_label():
 def test_wrong_shapes_are_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def test_lines_without_a_held_out_bound_and_stopped_seeds_leave_gaps():
+    history = [
+        {"epoch": 1.0, "bound": [-3.0, -5.0], "held_out_bound": [-4.0, -6.0]},
+        {"epoch": 1.5, "bound": [-2.0, None]},
+        {"epoch": 2.0, "bound": [-1.0, None], "held_out_bound": [-2.0, -6.0]},
+    ]
+    training, held_out = plotting.elbo_curve(history, held_out="test").axes[0].get_lines()
+    np.testing.assert_array_equal(training.get_xydata(), [[1, -4], [1.5, -2], [2, -1]])
+    np.testing.assert_array_equal(held_out.get_xydata(), [[1, -5], [2, -4]])
+
+
+def test_labels_may_be_names():
+    figure = plotting.latent_scatter(np.eye(2).repeat(2, axis=0), ["cat", "dog", "ant", "cat"])
+    ticks = [tick.get_text() for tick in figure.axes[1].get_yticklabels()]
+    assert ticks == ["ant", "cat", "dog"]
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_array(), [1, 2, 0, 1])
