@@ -96,7 +96,9 @@ class Checkpoints:
             ) from error
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest state that is whole; a damaged one is reported and the one before it taken.
+        """The newest state that is whole; damaged ones are reported, and deleted if one is found.
+
+        They must not stay: their steps will be taken, and saved, again.
 
         Args:
             like: a state of the same structure, shapes and dtypes, real or abstract.
@@ -104,7 +106,7 @@ class Checkpoints:
         Raises:
             ValueError: if there is none.
         """
-        items = self._restore(_items(like))
+        items = self._restore(_items(like), clear=True)
         progress = items["progress"]
         key = jax.random.wrap_key_data(progress["key"], impl=jax.random.key_impl(like.key))
         best = None
@@ -135,26 +137,28 @@ class Checkpoints:
             )
         return step
 
-    def _restore(self, like: dict[str, PyTree]) -> dict[str, Any]:
+    def _restore(self, like: dict[str, PyTree], *, clear: bool = False) -> dict[str, Any]:
         self._some_step()
         wanted: dict[str, Any] = {
             name: self._ocp.args.StandardRestore(jax.tree.map(_abstract, tree))
             for name, tree in like.items()
         }
         wanted["digests"] = self._ocp.args.JsonRestore()
-        faults = []
+        faults: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 found = self._manager.restore(step, args=self._ocp.args.Composite(**wanted))
                 _check_digests(dict(found.items()))
             except Exception as error:  # A damaged file shows as almost anything.
-                faults.append(f"step {step}: {_brief(error)}")
-                print(f"checkpoint of {faults[-1]}; trying the one before it", file=sys.stderr)
-            else:
-                return dict(found.items())
+                faults[step] = f"step {step}: {_brief(error)}"
+                print(f"checkpoint of {faults[step]}; trying the one before it", file=sys.stderr)
+                continue
+            for damaged in faults if clear else ():
+                self._manager.delete(damaged)
+            return dict(found.items())
         raise ValueError(
             f"expected a checkpoint of this model in {self._manager.directory}, found none that "
-            f"can be read: {'; '.join(faults)}"
+            f"can be read: {'; '.join(faults.values())}"
         )
 
 

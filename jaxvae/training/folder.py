@@ -15,7 +15,7 @@ from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.failure import FOLDER as FAILURE_FOLDER
 from jaxvae.training.metrics_file import to_json, write_json, write_text
 from jaxvae.training.run import Run
-from jaxvae.training.saved import save_model
+from jaxvae.training.saved import is_saved_model, read_model, save_model
 
 
 @contextmanager
@@ -54,12 +54,14 @@ def open_run(
     values = dataclasses.asdict(config)
     if resume:
         _check_same_config(folder, values, may_change)
+        read_model(folder)
     elif jax.process_index() == 0:
         text = to_json(values)
         _make_fresh(folder, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.json", text)
+        # First what says whose folder it is: whenever this is cut short, it can begin again.
         save_model(folder, recipe, members)
+        write_text(folder / "config.json", text)
     with Checkpoints(folder / "checkpoints", keep=keep) as checkpoints:
         yield Run(
             folder, checkpoints, every_steps=checkpoint_steps, every_minutes=checkpoint_minutes
@@ -69,22 +71,31 @@ def open_run(
         write_json(folder / "config.json", values)
 
 
+BEGUN = ("config.json", "model.json", "log.jsonl", "*.new", "checkpoints", FAILURE_FOLDER)
+"""What a run leaves behind that took no step, or failed before its first checkpoint."""
+FINISHED = (*BEGUN, "metrics.json", "*.png", "tensorboard", "profile")
+
+
 def _make_fresh(folder: Path, overwrite: bool) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
+    """Clear the folder of a run, but of nothing else."""
+    if not folder.exists():
         return
-    # What a run leaves behind that took no step, or failed before its first checkpoint.
-    begun = {"config.json", "model.json", "checkpoints", "log.jsonl", FAILURE_FOLDER}
-    names = {path.name for path in folder.iterdir()}
-    is_run = {"config.json", "model.json"} <= names
-    empty = is_run and names <= begun and not any((folder / "checkpoints").glob("[0-9]*"))
-    if not empty and not (is_run and overwrite):
+    found = set(folder.iterdir())
+    is_run = is_saved_model(folder / "model.json")
+    began = is_run and not any((folder / "checkpoints").glob("[0-9]*"))
+    ours = {path for pattern in (FINISHED if overwrite else BEGUN) for path in folder.glob(pattern)}
+    if found and not (is_run and overwrite) and not (began and found <= ours):
         what = "a run" if is_run else "files that are no run of jaxvae"
         ways = "; continue it with --resume or replace it with --overwrite" if is_run else ""
         raise ValueError(
             f"expected an empty or new folder, got {folder} with {what} in it: "
             f"choose another --out{ways}"
         )
-    shutil.rmtree(folder)
+    for path in found & ours:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _check_same_config(folder: Path, values: dict[str, Any], may_change: tuple[str, ...]) -> None:

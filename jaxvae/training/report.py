@@ -15,15 +15,17 @@ def training_metrics(result: Fit, history: Sequence[Mapping[str, Any]]) -> dict[
     Args:
         result: of ``fit``; its compilation is that of the last part of a resumed run.
         history: all lines of the run, ``Run.history()``: compiled training of every part counts.
+            Steps that a killed run took after its last line are counted at the mean rate.
     """
     steps = sum(line["chunk_steps"] for line in history)
     seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in history)
+    rate = steps / seconds
     device = jax.devices()[0]
     return {
         "steps": int(result.state.step),
-        "train_seconds": seconds,
+        "train_seconds": int(result.state.step) / rate,
         "compile_seconds": result.compile_seconds,
-        "steps_per_second": steps / seconds,
+        "steps_per_second": rate,
         "device": f"{jax.device_count()} x {device.device_kind}",
         "jax_version": jax.__version__,
         "parameters_sha256": parameters_sha256(result.params),

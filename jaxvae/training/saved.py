@@ -24,6 +24,15 @@ def save_model(folder: Path, recipe: Any, members: int | None) -> None:
     write_json(folder / "model.json", {"format": FORMAT, "recipe": described, "members": members})
 
 
+def is_saved_model(path: Path) -> bool:
+    """Whether a file is one that ``save_model`` wrote, in whatever format."""
+    try:
+        saved = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(saved, dict) and {"format", "recipe", "members"} <= saved.keys()
+
+
 def load(
     directory: str | Path,
     *,
@@ -53,7 +62,7 @@ def load(
         >>> images = trained.sample(64, key=jax.random.key(0))  # doctest: +SKIP
     """
     folder = Path(directory)
-    saved = _read_model(folder)
+    saved = read_model(folder)
     members = saved["members"]
     if not 0 <= member < (members or 1):
         raise ValueError(f"expected a member below {members or 1} in {folder}, got {member}")
@@ -79,7 +88,12 @@ def parameters_sha256(params: PyTree) -> str:
     return digest(params)
 
 
-def _read_model(folder: Path) -> dict[str, Any]:
+def read_model(folder: Path) -> dict[str, Any]:
+    """What ``save_model`` wrote.
+
+    Raises:
+        ValueError: if there is nothing, or something of another format.
+    """
     path = folder / "model.json"
     try:
         saved = json.loads(path.read_text())

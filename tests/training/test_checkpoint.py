@@ -230,3 +230,14 @@ def test_parameters_alone_survive_the_way_through_a_file(tmp_path):
     save_file({"w": np.ones(2)}, tmp_path / "foreign")
     with pytest.raises(ValueError, match=r"expected parameters of jaxvae's format 1"):
         import_params(tmp_path / "foreign", params)
+
+
+def test_the_steps_of_a_damaged_checkpoint_are_saved_again(tmp_path, three):
+    save_all(tmp_path, three)
+    shutil.rmtree(tmp_path / "3" / "params")
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore(three[0])
+        assert checkpoints.latest_step == 2
+        checkpoints.save(three[2])
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_identical(checkpoints.restore(three[0]), three[2])

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 from dataclasses import dataclass, replace
 from functools import partial
@@ -214,7 +215,7 @@ def test_loading_says_what_is_missing(tmp_path):
     with pytest.raises(ValueError, match="pass it as model="):
         jaxvae.load(tmp_path / "own")
     (tmp_path / "own" / "model.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match=r"format 1 in .*, got 99"):
+    with pytest.raises(ValueError, match=r"format 2 in .*, got 99"):
         jaxvae.load(tmp_path / "own")
 
 
@@ -239,3 +240,32 @@ def test_the_digest_of_parameters_sees_every_bit():
     assert digest == training.parameters_sha256({"b": jnp.ones(2), "a": jnp.zeros(3)})
     assert digest != training.parameters_sha256({**params, "a": jnp.zeros(3).at[1].set(1e-30)})
     assert digest != training.parameters_sha256({"a": jnp.zeros(2), "b": jnp.ones(3)})
+
+
+def test_a_run_cut_short_while_its_folder_was_made_can_begin_again(tmp_path):
+    complete(tmp_path / "run", 4)
+    for name in ("config.json", "log.jsonl"):
+        (tmp_path / "run" / name).unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "config.json.new").write_text("{")
+    complete(tmp_path / "run", 4)
+
+
+def test_replacing_a_run_leaves_what_is_not_its_own(tmp_path):
+    complete(tmp_path / "run", 4)
+    (tmp_path / "run" / "notes.txt").write_text("years of work")
+    complete(tmp_path / "run", 8, overwrite=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "years of work"
+    # Another program's config.json is no run of ours.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="files that are no run of jaxvae"):
+        complete(tmp_path / "other", 4, overwrite=True)
+
+
+def test_a_run_of_another_format_is_not_resumed(tmp_path):
+    complete(tmp_path / "run", 4)
+    path = tmp_path / "run" / "model.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(ValueError, match=r"format 2 in .*, got 1; load it with the version"):
+        complete(tmp_path / "run", 8, resume=True)
