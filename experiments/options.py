@@ -93,7 +93,7 @@ class Devices:
 
 MAY_CHANGE = (
     *("epochs", "out", "resume", "overwrite", "checkpoint_minutes", "checkpoint_steps", "keep"),
-    *("tensorboard", "profile", "parameters", "on_failure"),
+    *("tensorboard", "profile"),
     *(name for name in Devices.__dataclass_fields__),
 )
 """Options that a resumed run may have other values of."""
@@ -199,6 +199,10 @@ def check_options(options: Training, running: Running, validation: bool) -> None
         )
     if options.average is not None and not 0 <= options.average < 1:
         raise ValueError(f"--average expected a decay from 0 to below 1, got {options.average}")
+    for name in ("warmup_epochs", "kl_warmup_epochs"):
+        if not 0 <= getattr(options, name) <= options.epochs:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} expected 0 to --epochs, got {getattr(options, name)}")
     if running.seed < 0:
         raise ValueError(f"--seed expected a number from 0, got {running.seed}")
     if options.parameters == "average" and options.average is None:
@@ -207,6 +211,12 @@ def check_options(options: Training, running: Running, validation: bool) -> None
         raise ValueError("--resume expected the folder of the run: add --out FOLDER")
     if running.resume and running.overwrite:
         raise ValueError("--resume and --overwrite exclude each other")
+
+
+def _may_change(options: Training) -> tuple[str, ...]:
+    # A decay that is stretched in the middle of a run is neither the old one nor the new one.
+    fixed = () if options.schedule == "constant" else ("epochs",)
+    return tuple(name for name in MAY_CHANGE if name not in fixed)
 
 
 @contextmanager
@@ -226,7 +236,7 @@ def open_session(name: str, config: Any, recipe: Any = None) -> Iterator[Session
                 members=running.seeds if running.seeds > 1 else None,
                 resume=running.resume,
                 overwrite=running.overwrite,
-                may_change=MAY_CHANGE,
+                may_change=_may_change(config.training),
                 checkpoint_steps=running.checkpoint_steps,
                 checkpoint_minutes=running.checkpoint_minutes,
                 keep=running.keep,

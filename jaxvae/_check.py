@@ -1,5 +1,8 @@
 """Checks of static arguments, with messages that say what was expected, what came, what to do."""
 
+import numbers
+from typing import Any
+
 from jax import Array
 
 from jaxvae._types import Shape
@@ -25,7 +28,7 @@ def event_shape(owner: str, expected: Shape, got: Shape) -> None:
         )
 
 
-def positive(name: str, value: int) -> None:
-    """Raise unless an integer setting is at least one."""
-    if value < 1:
-        raise ValueError(f"{name} expected a positive integer, got {value}")
+def positive(name: str, value: Any) -> None:
+    """Raise unless a setting is an integer and at least one."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} expected a positive integer, got {value!r}")

@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxvae._types import PyTree
@@ -69,6 +70,11 @@ def chosen_params(state: TrainState, which: Choice) -> PyTree:
         return averaged_params(state.optimiser)
     if state.watch.best is None:
         raise ValueError("the best parameters expected a fit with keep_best=True")
+    if np.any(np.asarray(state.watch.best_step) < 0):
+        raise ValueError(
+            "the best parameters expected a finite held-out bound, and there was none; "
+            "look at the held-out rows, or train up to a line of the log"
+        )
     return state.watch.best.params
 
 

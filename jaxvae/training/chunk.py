@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.model import Estimate, Example
+from jaxvae.training.finite import all_finite, no_nan, where
 from jaxvae.training.rows import Feed, Place, batch_of, for_each_step, stay
 from jaxvae.training.state import Best, Purpose, TrainState, Watch, purpose_key
 
@@ -37,15 +38,15 @@ class Report(NamedTuple):
     """What a chunk of steps tells Python.
 
     Attributes:
-        total: sum of the mean estimates of the steps with a finite surrogate, before each update.
+        mean: of the estimates of the steps with a finite surrogate, each before its update.
         num_finite: number of those steps.
         held_out: mean estimate over the held-out rows after the last step, where it was asked for.
         bad_step: first step with a non-finite surrogate, or -1.
-        finite: whether the parameters and the optimiser are, after the last step.
+        finite: whether the parameters are, and the optimiser holds no NaN, after the last step.
         alive: whether the member trains on, after the evaluation.
     """
 
-    total: Estimate
+    mean: Estimate
     num_finite: Int[Array, "*members"]
     held_out: Estimate | None
     bad_step: Int[Array, "*members"]
@@ -145,28 +146,30 @@ def run_chunk(
     """
 
     def take_step(carry, rows):
-        state, total, count, bad = carry
+        state, mean, count, bad = carry
         after, estimate = train_step(procedure, state, rows)
         good = jnp.isfinite(estimate.surrogate)
-        total = where(good, jax.tree.map(jnp.add, total, estimate), total)
+        count = count + good.astype(count.dtype)
+        # A running mean, because the float32 sum of many steps would lose their last digits.
+        moved = jax.tree.map(lambda m, x: m + (x - m) / count.astype(x.dtype), mean, estimate)
         bad = jnp.where((bad < 0) & ~good, state.step, bad)
-        return after, total, count + good.astype(count.dtype), bad
+        return after, where(good, moved, mean), count, bad
 
     some_rows = batch_of(feed, state, state.step, procedure.batch_size)
     estimate = jax.eval_shape(lambda s: mean_estimate(procedure, s, some_rows), state)
-    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), estimate)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), estimate)
     zero = jnp.zeros_like(state.step)
-    trained, total, count, bad = for_each_step(
+    trained, mean, count, bad = for_each_step(
         take_step,
         lambda carry: carry[0].step,
         state.key,
-        (state, total, zero, zero - 1),
+        (state, nothing, zero, zero - 1),
         feed,
         stop=stop,
         batch_size=procedure.batch_size,
         place=procedure.place,
     )
-    finite = all_finite((trained.params, trained.optimiser))
+    finite = all_finite(trained.params) & no_nan(trained.optimiser)
     alive = state.watch.alive
     params, optimiser = where(
         alive, (trained.params, trained.optimiser), (state.params, state.optimiser)
@@ -174,7 +177,7 @@ def run_chunk(
     state = trained._replace(params=params, optimiser=optimiser)
     state, bound = _evaluate(procedure, state, held_out, evaluate)
     bad, finite = jnp.where(alive, bad, -1), finite | ~alive
-    return state, Report(total, count, bound, bad, finite, state.watch.alive)
+    return state, Report(mean, count, bound, bad, finite, state.watch.alive)
 
 
 def held_out_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> Estimate:
@@ -188,16 +191,6 @@ def held_out_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> 
         return estimate(row, prepare_key, noise_key)
 
     return _mean(lax.map(one, (rows, jnp.arange(size)), batch_size=256))
-
-
-def all_finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether every number of a tree is finite."""
-    checks = [
-        jnp.all(jnp.isfinite(leaf))
-        for leaf in jax.tree.leaves(tree)
-        if jnp.issubdtype(leaf.dtype, jnp.inexact)
-    ]
-    return jnp.all(jnp.array([True, *checks]))
 
 
 def _evaluate(
@@ -238,11 +231,6 @@ def _watched(state: TrainState, bound: Array, patience: int | None) -> TrainStat
             best=best,
         )
     )
-
-
-def where(condition: Bool[Array, ""], first: Any, second: Any) -> Any:
-    """``jnp.where`` on every leaf of two trees of one structure."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 def _mean(estimates: Estimate) -> Estimate:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -16,8 +17,9 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
     """Parse the arguments into a configuration, run the experiment, and leave the process.
 
     A ValueError is the user's to mend: it is printed without a traceback and the exit status is 2,
-    as for an unknown option. A training run that diverged exits with 1, Ctrl-C with 130.
-    Compiled programs are kept between runs (``use_compilation_cache``).
+    as for an unknown option. A run that diverged and a file that cannot be written exit with 1,
+    Ctrl-C and SIGTERM with 130. Compiled programs are kept between runs:
+    ``use_compilation_cache``.
 
     Args:
         main: the experiment; its module's docstring is the help text.
@@ -32,10 +34,11 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except FloatingPointError as error:
+    except (FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # Everything is saved and closed; an orderly exit would wait for what still computes.
@@ -73,4 +76,6 @@ def _join_processes(devices: Any) -> None:
         return
     if any(value is None for value in given) and any(value is not None for value in given):
         raise ValueError("--coordinator, --processes and --rank expected all three or none")
+    if given[0] is not None and not re.fullmatch(r"\S+:\d+", str(given[0])):
+        raise ValueError(f"--coordinator expected HOST:PORT, got {given[0]}")
     jax.distributed.initialize(given[0], given[1], given[2])

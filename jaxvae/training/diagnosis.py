@@ -15,7 +15,8 @@ from jax import Array
 from jaxtyping import Bool, Int
 
 from jaxvae._types import PyTree
-from jaxvae.training.chunk import Procedure, all_finite, gradients, update, where
+from jaxvae.training.chunk import Procedure, gradients, update
+from jaxvae.training.finite import all_finite, no_nan, where
 from jaxvae.training.rows import Feed, for_each_step
 from jaxvae.training.state import TrainState
 
@@ -41,11 +42,12 @@ class Diagnosis(NamedTuple):
         """The diagnosis of one of several members."""
         return jax.tree.map(itemgetter(member), self)
 
-    def quantity(self) -> str:
+    def quantity(self, only_updates: bool = False) -> str:
         """The first quantity that was not finite, with its group."""
-        if not self.surrogate:
+        if not self.surrogate and not only_updates:
             return "the surrogate"
-        for name, groups in {"gradient": self.gradient, "update": self.params}.items():
+        looked_at = {} if only_updates else {"gradient": self.gradient}
+        for name, groups in (looked_at | {"update": self.params}).items():
             bad = [group for group, finite in groups.items() if not finite]
             if bad:
                 return f"the {name} of {' and '.join(bad)}"
@@ -53,9 +55,21 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(
-    procedure: Procedure, state: TrainState, feed: Feed, stop: Int[Array, ""]
+    procedure: Procedure,
+    state: TrainState,
+    feed: Feed,
+    stop: Int[Array, ""],
+    *,
+    only_updates: bool = False,
 ) -> tuple[TrainState, Diagnosis]:
     """Train up to ``stop``, but stand still before the first step with something not finite.
+
+    Args:
+        procedure: of the step.
+        state: where the chunk began.
+        feed: its rows.
+        stop: where it ended.
+        only_updates: whether a surrogate and gradients may be bad, as their update is skipped.
 
     Returns:
         The state before that step (its ``step`` is ``stop`` all the same), and the diagnosis.
@@ -70,9 +84,9 @@ def diagnose(
             jnp.isfinite(estimate.surrogate),
             finite_groups(gradient),
             finite_groups(after.params),
-            all_finite(after.optimiser),
+            no_nan(after.optimiser),
         )
-        good = all_finite_flags(found)
+        good = _nothing_to_report(found, only_updates)
         first = (diagnosis.step < 0) & ~good
         diagnosis = where(first, found, diagnosis)
         kept = where(
@@ -104,9 +118,11 @@ def groups_of(params: PyTree) -> dict[str, PyTree]:
     return parts
 
 
-def all_finite_flags(found: Diagnosis) -> Bool[Array, ""]:
-    """Whether a step has nothing to report."""
-    return jnp.all(jnp.array(jax.tree.leaves(found._replace(step=None))))
+def _nothing_to_report(found: Diagnosis, only_updates: bool) -> Bool[Array, ""]:
+    flags = [*jax.tree.leaves(found.params), found.optimiser]
+    if not only_updates:
+        flags += [found.surrogate, *jax.tree.leaves(found.gradient)]
+    return jnp.all(jnp.array(flags))
 
 
 def finite_groups(tree: PyTree) -> dict[str, Array]:

@@ -51,9 +51,9 @@ class NonFiniteError(FloatingPointError):
 
 
 def save_failure(folder: Path, failure: Failure) -> Path:
-    """Write the state, the batch and a description into FOLDER/failure."""
-    target = folder / FOLDER
-    target.mkdir(exist_ok=True)
+    """Write state, batch and a description into FOLDER/failure, or below it for a member."""
+    target = _place(folder, failure.member)
+    target.mkdir(parents=True, exist_ok=True)
     plain = _without_watch(failure.state, jax.random.key_data(failure.state.key))
     for name, tree in {"state": plain, "rows": failure.rows}.items():
         leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
@@ -68,20 +68,31 @@ def save_failure(folder: Path, failure: Failure) -> Path:
     return target
 
 
-def load_failure(folder: Path, like: TrainState, rows_like: PyTree) -> Failure:
+def _place(folder: Path, member: int | None) -> Path:
+    return folder / FOLDER / ("" if member is None else f"member_{member}")
+
+
+def load_failure(
+    folder: Path, like: TrainState, rows_like: PyTree, member: int | None = None
+) -> Failure:
     """Read what ``save_failure`` wrote.
 
     Args:
         folder: the run's.
         like: a state of the same structure.
         rows_like: a batch or the whole data, of the same structure.
+        member: which of several that failed.
 
     Raises:
         ValueError: if there is no failure in the folder, or its structure is another.
     """
-    target = folder / FOLDER
+    target = _place(folder, member)
     if not (target / "failure.json").exists():
-        raise ValueError(f"expected a failed run in {folder}, found no failure/failure.json there")
+        found = ", ".join(path.name for path in (folder / FOLDER).glob("member_*")) or "none"
+        raise ValueError(
+            f"expected a failed run in {folder}, found no "
+            f"{target.relative_to(folder)}/failure.json there; members that failed: {found}"
+        )
     about = json.loads((target / "failure.json").read_text())
     plain = _read(target / "state.npz", _without_watch(like, like.step))
     key = jax.random.wrap_key_data(plain.key, impl=about.pop("key_impl"))

@@ -142,7 +142,7 @@ def num_rows(data: PyTree) -> int:
     lengths = {shape[0] if shape else None for shape in shapes}
     if len(lengths) != 1 or None in lengths:
         raise ValueError(
-            f"fit expected arrays with one common number of rows, got shapes {shapes}; "
+            f"fit expected arrays with one common number of rows, got shapes {shapes[:5]}; "
             "rows lie along the first axis of every array"
         )
     return shapes[0][0]

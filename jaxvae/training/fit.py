@@ -6,7 +6,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import optax
 from jax.sharding import Mesh
 from tqdm.auto import tqdm
 
@@ -21,10 +20,7 @@ from jaxvae.training.prepare import autoencode
 from jaxvae.training.program import Program, Recipe
 from jaxvae.training.run import Run
 from jaxvae.training.start import starting_state
-from jaxvae.training.state import Optimiser, TrainState, optimiser_of
-
-CONSECUTIVE_SKIPS = 100
-"""Bad updates in a row that ``on_failure="skip"`` bears; then the parameters are spoilt."""
+from jaxvae.training.state import Optimiser, TrainState, skipping
 
 
 class Fit(NamedTuple):
@@ -75,7 +71,7 @@ def fit(
 
     The order of the rows is a function of (key, epoch) and all noise one of (key, step), so the
     same call gives the same parameters, and a run that continues from a state gives those of the
-    run that never stopped.
+    run that never stopped (with ``patience`` or ``keep_best``: of one that stopped at a line).
 
     Args:
         loss: ``(params, example, *, key, settings) -> Estimate`` of ONE example, such as
@@ -99,9 +95,9 @@ def fit(
         patience: lines without a higher held-out bound after which a member stops; None is never.
         keep_best: whether to keep the parameters (and their optimiser's state) with the highest
             held-out bound in ``state.watch.best``.
-        on_failure: when a surrogate, gradient or parameter is not finite: ``raise``, ``skip``
-            the update and count it, or ``halt`` (the member keeps the state before that step,
-            while others train on).
+        on_failure: when a surrogate, gradient or parameter is not finite: ``raise``; ``skip``
+            updates whose gradient is not and count them (a hundred in a row are borne); or
+            ``halt`` (the member keeps the state before that step, while others train on).
         log_every: steps between lines; an epoch by default.
         members: ``vectorised`` or ``one_by_one``, for several members.
         mesh: several devices, from ``device_mesh``: each takes its share of every batch.
@@ -120,12 +116,14 @@ def fit(
     """
     _check_arguments(num_steps, held_out, patience, keep_best, on_failure)
     if on_failure == "skip":
-        optimiser = _skipping(optimiser)
+        optimiser = skipping(optimiser)
     state, count = starting_state(
         init, optimiser, key, hyperparameters, keep_best=keep_best, run=run, num_steps=num_steps
     )
     layout = Layout(mesh, batch_size, count)
-    recipe = Recipe(loss, settings, prepare, optimiser, batch_size, patience, layout.place)
+    recipe = Recipe(
+        loss, settings, prepare, optimiser, batch_size, patience, layout.place, on_failure == "skip"
+    )
     first = int(state.step)
     with ExitStack() as stack:
         feed = stack.enter_context(closing(open_feed(data, batch_size, layout)))
@@ -177,9 +175,3 @@ def _check_arguments(
         raise ValueError("patience and keep_best expected held-out rows to judge by, got none")
     if patience is not None:
         _check.positive("patience", patience)
-
-
-def _skipping(optimiser: Optimiser) -> Optimiser:
-    return lambda hyperparameters: optax.apply_if_finite(
-        optimiser_of(optimiser, hyperparameters), CONSECUTIVE_SKIPS
-    )

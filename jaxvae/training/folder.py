@@ -4,16 +4,17 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 
 from jaxvae._types import PyTree
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.failure import FOLDER as FAILURE_FOLDER
-from jaxvae.training.metrics_file import to_json, write_json, write_text
+from jaxvae.training.metrics_file import to_json, write_text
 from jaxvae.training.run import Run
 from jaxvae.training.saved import is_saved_model, read_model, save_model
 
@@ -55,22 +56,46 @@ def open_run(
     if resume:
         _check_same_config(folder, values, may_change)
         read_model(folder)
-    elif jax.process_index() == 0:
-        text = to_json(values)
-        _make_fresh(folder, overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        # First what says whose folder it is: whenever this is cut short, it can begin again.
-        save_model(folder, recipe, members)
-        write_text(folder / "config.json", text)
-    with Checkpoints(folder / "checkpoints", keep=keep) as checkpoints:
+    text = to_json(values)
+    with _alone(folder), ExitStack() as stack:
+        if not resume and jax.process_index() == 0:
+            _make_fresh(folder, overwrite)
+            # First what says whose folder it is: whenever this is cut short, it can begin again.
+            save_model(folder, recipe, members)
+            write_text(folder / "config.json", text)
+        checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", keep=keep))
         yield Run(
             folder, checkpoints, every_steps=checkpoint_steps, every_minutes=checkpoint_minutes
         )
-    # Once a resumed run has ended well, so that a refused one leaves its folder as it was.
-    if jax.process_index() == 0:
-        write_json(folder / "config.json", values)
+        stack.close()
+        # Once a resumed run has ended well, so that a refused one leaves its folder as it was.
+        if jax.process_index() == 0:
+            write_text(folder / "config.json", text)
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system lets go of whatever happens to the process."""
+    if jax.process_index() != 0:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(
+            f"expected a folder that nobody works in, got {folder}, where a run is in progress; "
+            "wait for it, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+LOCK = ".lock"
 BEGUN = ("config.json", "model.json", "log.jsonl", "*.new", "checkpoints", FAILURE_FOLDER)
 """What a run leaves behind that took no step, or failed before its first checkpoint."""
 FINISHED = (*BEGUN, "metrics.json", "*.png", "tensorboard", "profile")
@@ -78,9 +103,7 @@ FINISHED = (*BEGUN, "metrics.json", "*.png", "tensorboard", "profile")
 
 def _make_fresh(folder: Path, overwrite: bool) -> None:
     """Clear the folder of a run, but of nothing else."""
-    if not folder.exists():
-        return
-    found = set(folder.iterdir())
+    found = {path for path in folder.iterdir() if path.name != LOCK}
     is_run = is_saved_model(folder / "model.json")
     began = is_run and not any((folder / "checkpoints").glob("[0-9]*"))
     ours = {path for pattern in (FINISHED if overwrite else BEGUN) for path in folder.glob(pattern)}
@@ -102,7 +125,10 @@ def _check_same_config(folder: Path, values: dict[str, Any], may_change: tuple[s
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"expected a run to resume in {folder}, found no config.json there")
-    saved = json.loads(path.read_text())
+    try:
+        saved = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"expected the configuration of a run in {path}: {error}") from error
     values = json.loads(json.dumps(values))
     saved, values = _flat(saved), _flat(values)
     changed = [

@@ -88,7 +88,8 @@ class Loop:
                 window.add(report, was_alive)
                 held_out = report.held_out if self._step == line_at else None
                 interrupted = self._keep()
-            self._log(window.line(self._step, self._feed, held_out))
+            if window.steps_to(self._step):
+                self._log(window.line(self._step, self._feed, held_out))
             if interrupted or self._keep():
                 raise KeyboardInterrupt
 
@@ -133,9 +134,14 @@ class Loop:
             member = int(index) if failed.ndim else None
             mine = diagnosis if member is None else diagnosis.of(member)
             found, step = mine.step >= 0, int(mine.step if mine.step >= 0 else before.step)
+            if jax.process_count() > 1:
+                # The state is spread over the processes; what is told is known to each.
+                raise FloatingPointError(f"{mine.quantity()} was not finite at step {step}")
             state = member_of(good if found else before, member)
             state = state._replace(step=jnp.asarray(step, jnp.int32))
-            quantity = mine.quantity() if found else "something (not so when repeated)"
+            quantity = "something (not so when repeated)"
+            if found:
+                quantity = mine.quantity(self._on_failure == "skip")
             rows = jax.device_get(self._program.rows(state, feed, step))
             self._tell(Failure(step, member, quantity, state, rows))
             failed_at = jnp.asarray(step, jnp.int32)
@@ -166,6 +172,12 @@ class Loop:
         self.history.append(line)
         if self._run is not None:
             self._run.log(line)
-        for callback in self._callbacks:
-            callback(self.state, line)
+        try:
+            for callback in self._callbacks:
+                callback(self.state, line)
+        except BaseException:
+            # A tracker that cannot be reached must not cost what was learnt.
+            if self._run is not None:
+                self._run.save(self.state)
+            raise
         self._bar.set_postfix(bound=f"{np.nanmean(line['bound']):.2f}", refresh=False)

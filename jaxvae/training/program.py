@@ -26,6 +26,7 @@ class Recipe(NamedTuple):
     batch_size: int
     patience: int | None = None
     place: Place = stay
+    skip: bool = False
 
     def procedure(self, hyperparameters: PyTree) -> Procedure:
         """The step of one member."""
@@ -106,9 +107,11 @@ class Program:
     @cached_property
     def _diagnosis(self) -> Callable[..., tuple[TrainState, Diagnosis]]:
         def repeat(state, hyperparameters, feed, stop):
-            return diagnose(self._recipe.procedure(hyperparameters), state, feed, stop)
+            procedure = self._recipe.procedure(hyperparameters)
+            return diagnose(procedure, state, feed, stop, only_updates=self._recipe.skip)
 
-        return jax.jit(self._over_members(repeat))
+        sharding = self._layout.shared
+        return jax.jit(self._over_members(repeat), out_shardings=sharding)
 
     def _over_members(self, function: Callable) -> Callable:
         return function if self._members is None else self._members(function)

@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.chunk import Loss, Prepare, Procedure, gradients, row_keys, update
-from jaxvae.training.diagnosis import all_finite, finite_groups
+from jaxvae.training.diagnosis import finite_groups
 from jaxvae.training.failure import Failure, load_failure
+from jaxvae.training.finite import all_finite, no_nan
 from jaxvae.training.prepare import autoencode
 from jaxvae.training.program import Recipe
-from jaxvae.training.state import Optimiser, TrainState, initial_state
+from jaxvae.training.state import Optimiser, TrainState, initial_state, skipping
 
 
 class Replay(NamedTuple):
@@ -59,6 +60,8 @@ def replay(
     prepare: Prepare = autoencode,
     settings: PyTree | Callable[..., PyTree] = None,
     hyperparameters: PyTree = None,
+    skipped: bool = False,
+    member: int | None = None,
 ) -> Replay:
     """Take a failed step again, row by row and without compilation.
 
@@ -71,15 +74,19 @@ def replay(
         prepare: row to example.
         settings: of the loss.
         hyperparameters: of the member that failed, single numbers.
+        skipped: whether the fit was one with ``on_failure="skip"``.
+        member: which of several that failed, with a folder.
 
     Raises:
         ValueError: if the folder holds no failure, or one of another model or optimiser.
     """
+    if skipped:
+        optimiser = skipping(optimiser)
     if not isinstance(failure, Failure):
         like = jax.eval_shape(
             lambda: initial_state(init, optimiser, jax.random.key(0), hyperparameters)
         )
-        failure = load_failure(Path(failure), like, data)
+        failure = load_failure(Path(failure), like, data, member)
     size = jax.tree.leaves(failure.rows)[0].shape[0]
     recipe = Recipe(loss, settings, prepare, optimiser, size, None)
     procedure = recipe.procedure(hyperparameters)
@@ -89,7 +96,7 @@ def replay(
     finite = {"surrogate": bool(jnp.isfinite(estimate.surrogate))}
     finite |= {f"gradient of {k}": bool(v) for k, v in finite_groups(gradient).items()}
     finite |= {f"update of {k}": bool(v) for k, v in finite_groups(after.params).items()}
-    finite |= {"optimiser's state": bool(all_finite(after.optimiser))}
+    finite |= {"optimiser's state": bool(no_nan(after.optimiser))}
     surrogates, bad_rows = _rows(procedure, state, failure.rows)
     trace = _trace(procedure, state, failure.rows, bad_rows[0]) if bad_rows else ""
     return Replay(failure, surrogates, bad_rows, finite, trace)

@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -81,6 +82,8 @@ class Run:
         if self.checkpoints.latest_step is not None:
             state = self.checkpoints.restore(state)
             kept = [line for line in self.history() if line["step"] <= int(state.step)]
+        elif self.history():
+            print(f"no checkpoint in {self.directory}: beginning again", file=sys.stderr)
         if jax.process_index() == 0 and (kept or (self.directory / "log.jsonl").exists()):
             text = "".join(json.dumps(line) + "\n" for line in kept)
             write_text(self.directory / "log.jsonl", text)
@@ -115,7 +118,8 @@ class Run:
             received += 1
             self.interrupted = True
             if received == 2:
-                signal.signal(number, signal.SIG_DFL)
+                for each in SIGNALS:
+                    signal.signal(each, signal.SIG_DFL)
 
         before = {number: signal.signal(number, interrupt) for number in SIGNALS}
         try:

@@ -96,8 +96,8 @@ def read_model(folder: Path) -> dict[str, Any]:
     """
     path = folder / "model.json"
     try:
-        saved = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        saved = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(
             f"expected the folder of a run with a model.json, got {folder}: {error}"
         ) from error

@@ -16,6 +16,10 @@ Optimiser: TypeAlias = optax.GradientTransformation | Callable[[Any], optax.Grad
 """An optax optimiser, or a function of a member's hyperparameters that returns one."""
 
 
+CONSECUTIVE_SKIPS = 100
+"""Bad updates in a row that ``skipping`` bears; the next is taken, and spoils the parameters."""
+
+
 class Purpose(IntEnum):
     """Purposes that randomness is drawn for: each is a stream of its own below the root key."""
 
@@ -107,18 +111,45 @@ def initial_state(
 
 
 def optimiser_of(optimiser: Optimiser, hyperparameters: PyTree) -> optax.GradientTransformation:
-    """The optimiser of one member."""
+    """The optimiser of one member.
+
+    Raises:
+        ValueError: if it is neither an optimiser nor a function of hyperparameters that exist.
+    """
     if isinstance(optimiser, optax.GradientTransformation):
         return optimiser
+    if hyperparameters is None or not callable(optimiser):
+        raise ValueError(
+            "expected an optax optimiser, such as optax.adam(1e-3), or with hyperparameters a "
+            f"function of them that returns one, got {optimiser!r}"
+        )
     return optimiser(hyperparameters)
+
+
+def skipping(optimiser: Optimiser) -> Optimiser:
+    """The optimiser that leaves out updates that are not finite, and counts them."""
+
+    def wrap(inner):
+        return optax.apply_if_finite(inner, CONSECUTIVE_SKIPS)
+
+    if isinstance(optimiser, optax.GradientTransformation):
+        return wrap(optimiser)
+    return lambda hyperparameters: wrap(optimiser_of(optimiser, hyperparameters))
 
 
 def with_best(state: TrainState, keep_best: bool) -> TrainState:
     """The same state with or without a place for the best parameters."""
     if keep_best == (state.watch.best is not None):
         return state
-    best = Best(state.params, state.optimiser) if keep_best else None
-    return state._replace(watch=state.watch._replace(best=best))
+    watch = state.watch._replace(best=None)
+    if keep_best:
+        # What was best before is not at hand, so the search begins anew.
+        watch = watch._replace(
+            best=Best(state.params, state.optimiser),
+            best_bound=jnp.full_like(watch.best_bound, -jnp.inf),
+            best_step=jnp.full_like(watch.best_step, -1),
+        )
+    return state._replace(watch=watch)
 
 
 def _fresh_watch(best: Best | None) -> Watch:

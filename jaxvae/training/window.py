@@ -24,10 +24,14 @@ class Window:
         self._started = time.perf_counter()
         self._total: Any = None
 
+    def steps_to(self, step: int) -> int:
+        """Steps in the window up to ``step``; none if the first of them failed."""
+        return step - self._first
+
     def add(self, report: Report, alive: np.ndarray) -> None:
         """Take in a chunk; members that no longer train count for nothing."""
         count = np.where(alive, report.num_finite, 0)
-        part = jax.tree.map(lambda x: np.where(alive, np.float64(x), 0.0), report.total)
+        part = jax.tree.map(lambda x: np.where(count > 0, count * np.float64(x), 0.0), report.mean)
         if self._total is None:
             self._total, self._count = part, count
         else:

@@ -269,3 +269,31 @@ def test_a_run_of_another_format_is_not_resumed(tmp_path):
     path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
     with pytest.raises(ValueError, match=r"format 2 in .*, got 1; load it with the version"):
         complete(tmp_path / "run", 8, resume=True)
+
+
+def test_a_run_in_progress_is_not_disturbed(tmp_path):
+    with training.open_run(tmp_path / "run", Config(), recipe=RECIPE) as run:
+        train(run, 4)
+        for options in ({}, {"overwrite": True}, {"resume": True}):
+            with (
+                pytest.raises(ValueError, match="where a run is in progress"),
+                training.open_run(tmp_path / "run", Config(), recipe=RECIPE, **options),
+            ):
+                pass
+        train(run, 8)
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["4", "8"]
+
+
+def test_what_was_learnt_outlives_a_callback_that_fails(tmp_path):
+    def unreachable(state, line):
+        if line["step"] == 12:
+            raise ConnectionError
+
+    with (
+        pytest.raises(ConnectionError),
+        training.open_run(tmp_path / "run", Config(), recipe=RECIPE) as run,
+    ):
+        train(run, 20, callbacks=[unreachable])
+    resumed, _ = complete(tmp_path / "run", 20, resume=True)
+    whole, _ = complete(tmp_path / "whole", 20)
+    assert training.parameters_sha256(resumed.params) == training.parameters_sha256(whole.params)

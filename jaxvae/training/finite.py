@@ -1,0 +1,31 @@
+"""Whether trees of numbers are finite, and choosing between two."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool
+
+from jaxvae._types import PyTree
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    return _all(jnp.isfinite, tree)
+
+
+def no_nan(tree: PyTree) -> Bool[Array, ""]:
+    """Whether no number of a tree is NaN; an optimiser's best value so far may well be infinite."""
+    return _all(lambda leaf: ~jnp.isnan(leaf), tree)
+
+
+def _all(good: Callable[[Array], Array], tree: PyTree) -> Bool[Array, ""]:
+    numbers = (x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact))
+    return jnp.all(jnp.array([True, *(jnp.all(good(leaf)) for leaf in numbers)]))
+
+
+def where(condition: Bool[Array, ""], first: Any, second: Any) -> Any:
+    """``jnp.where`` on every leaf of two trees of one structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
