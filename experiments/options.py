@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh
 
+from experiments.devices import Devices, mesh_of
 from jaxvae import objectives, training
 
 
@@ -73,24 +75,6 @@ class Running:
     """Print the compiled step's memory and write a JAX profiler trace into the folder."""
 
 
-@dataclass(frozen=True)
-class Devices:
-    """Which devices work on the run; one process sees its own, several see all."""
-
-    devices: Literal["one", "all"] = "one"
-    """One, or every batch shared out over all."""
-    member_groups: int = 1
-    """Groups of devices that the seeds are shared out over."""
-    distributed: bool = False
-    """One of several processes, which SLURM, Kubernetes or Cloud TPU tell of themselves."""
-    coordinator: str | None = None
-    """HOST:PORT of the first process, where nothing tells of it."""
-    processes: int | None = None
-    """Their number."""
-    rank: int | None = None
-    """The number of this one, from 0."""
-
-
 MAY_CHANGE = (
     *("epochs", "out", "resume", "overwrite", "checkpoint_minutes", "checkpoint_steps", "keep"),
     *("tensorboard", "profile"),
@@ -112,7 +96,7 @@ class Session:
 
     run: training.Run
     config: Any
-    mesh: Any
+    mesh: Mesh | None
     callbacks: list[Any] = field(default_factory=list)
 
     @property
@@ -223,9 +207,7 @@ def _may_change(options: Training) -> tuple[str, ...]:
 def open_session(name: str, config: Any, recipe: Any = None) -> Iterator[Session]:
     """Open the run's folder; ``config`` has the fields training, running and devices."""
     running, devices = config.running, config.devices
-    mesh = None
-    if devices.devices == "all" or jax.process_count() > 1:
-        mesh = training.device_mesh(members=devices.member_groups)
+    mesh = mesh_of(devices, running.seeds)
     out = Path(running.out or f"runs/{name}/{time.strftime('%Y%m%d-%H%M%S')}")
     with ExitStack() as stack:
         run = stack.enter_context(

@@ -19,7 +19,8 @@ import numpy as np
 from jax import Array
 
 import jaxvae
-from experiments.options import Devices, Running, Training, check_options, open_session
+from experiments.devices import Devices
+from experiments.options import Running, Training, check_options, open_session
 from jaxvae import data, distributions, metrics, models, nn, objectives, plotting, recipe, training
 
 

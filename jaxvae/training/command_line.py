@@ -30,6 +30,9 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
         values = _parse(config, str(sys.modules[main.__module__].__doc__))
         use_compilation_cache()
         _join_processes(getattr(values, "devices", None))
+        if getattr(getattr(values, "running", None), "seeds", 1) > 1:
+            # Each processor of a CPU is a device then, and trains seeds of its own.
+            jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
         main(values)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

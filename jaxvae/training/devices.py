@@ -1,5 +1,6 @@
 """Several devices: the rows of a batch shared out, parameters on all, members apart if wanted."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,21 +14,29 @@ from jaxvae.training.rows import Block, Resident
 from jaxvae.training.state import TrainState
 
 
-def device_mesh(*, members: int = 1) -> Mesh:
-    """All devices of all processes, for ``fit``'s ``mesh``.
+def device_mesh(*, members: int = 1, devices: int | None = None) -> Mesh:
+    """Devices of all processes, for ``fit``'s ``mesh``.
 
     Args:
         members: over how many groups of devices the members of a run are shared out; the batch of
             each member is shared out over the devices of its group.
+        devices: how many, all by default. A CPU counts as one, unless JAX is told otherwise before
+            its first use: ``jax.config.update("jax_num_cpu_devices", 8)``.
 
     Raises:
         ValueError: if the devices do not form so many equal groups.
     """
-    count = jax.device_count()
-    if members < 1 or count % members:
-        raise ValueError(f"members expected a divisor of the {count} devices, got {members}")
+    count = jax.device_count() if devices is None else devices
+    if members < 1 or count % members or count > jax.device_count():
+        raise ValueError(
+            f"members expected a divisor of the {min(count, jax.device_count())} devices, "
+            f"got {members}"
+        )
     return jax.make_mesh(
-        (members, count // members), ("members", "data"), axis_types=(AxisType.Auto,) * 2
+        (members, count // members),
+        ("members", "data"),
+        axis_types=(AxisType.Auto,) * 2,
+        devices=jax.devices()[:count],
     )
 
 
@@ -65,9 +74,33 @@ class Layout:
 
     def place(self, rows: Any) -> Any:
         """Share out the rows of a batch inside a compiled function."""
-        if self._mesh is None:
+        if self._mesh is None or self._mesh.shape["data"] == 1:
             return rows
-        return jax.lax.with_sharding_constraint(rows, NamedSharding(self._mesh, P("data")))
+        inside = not jax.sharding.get_abstract_mesh().empty
+        sharding = P("data") if inside else NamedSharding(self._mesh, P("data"))
+        return jax.lax.with_sharding_constraint(rows, sharding)
+
+    def over_members(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Each group of devices runs a function of members on its own ones.
+
+        Args:
+            function: of state, hyperparameters and what is shared, to a state and a report.
+        """
+        if self._mesh is None or self._mesh.shape["members"] == 1:
+            return function
+
+        def run(state, hyperparameters, *shared):
+            apart = self._state_specs()
+            return jax.shard_map(
+                function,
+                mesh=self._mesh,
+                in_specs=(apart, P("members"), *(P() for _ in shared)),
+                out_specs=(apart, P("members")),
+                axis_names={"members"},
+                check_vma=False,
+            )(state, hyperparameters, *shared)
+
+        return run
 
     @property
     def shared(self) -> NamedSharding | None:
@@ -80,6 +113,10 @@ class Layout:
             return None
         spec = NamedSharding(self._mesh, P("members") if self._members else P())
         return jax.tree.map(lambda _: spec, state)._replace(step=NamedSharding(self._mesh, P()))
+
+    def _state_specs(self) -> Any:
+        apart: Any = P("members")
+        return TrainState(params=apart, optimiser=apart, key=apart, step=P(), watch=apart)  # pyright: ignore[reportArgumentType]
 
     def put_state(self, state: TrainState) -> TrainState:
         """A copy of the state where it belongs; the given one survives the donation of the copy."""

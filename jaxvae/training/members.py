@@ -17,8 +17,7 @@ def vectorised(chunk: Callable) -> Callable:
 
     def run(state, hyperparameters, *shared):
         axes = (_AXES, 0, *(None for _ in shared))
-        # The name is that of the mesh's axis, on several devices.
-        mapped = jax.vmap(chunk, in_axes=axes, out_axes=(_AXES, 0), spmd_axis_name="members")
+        mapped = jax.vmap(chunk, in_axes=axes, out_axes=(_AXES, 0))
         return mapped(state, hyperparameters, *shared)
 
     return run

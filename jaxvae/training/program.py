@@ -114,7 +114,9 @@ class Program:
         return jax.jit(self._over_members(repeat), out_shardings=sharding)
 
     def _over_members(self, function: Callable) -> Callable:
-        return function if self._members is None else self._members(function)
+        if self._members is None:
+            return function
+        return self._layout.over_members(self._members(function))
 
     def _numbers(self, stop: int, look: bool) -> tuple[Array, Array]:
         return self._layout.put_shared((np.int32(stop), np.bool_(look)))
