@@ -46,7 +46,7 @@ def test_derived_figures_of_the_engine():
         "engine_overhead_without_last_write": 0.05,
         "sixteen_seeds_over_one": 5.0,
         "sixteen_one_by_one_over_one": 12.0,
-        "sixteen_single_runs_over_sixteen": 3.2,
+        "sixteen_single_runs_over_best": 3.2,
         "streaming_share_of_in_memory": 0.75,
         "waiting_share": 0.2,
     }
