@@ -24,8 +24,7 @@ Sixteen seeds are those of the digits VAE as ``experiments.vae`` has it by defau
 ``vectorised``, the default, by ``one_by_one``, and shared out over the processors as devices.
 
 The stream reads rows of 28 x 28 bytes from an array_record file; both scale them on the device.
-It reads up to two blocks of at most 256 steps ahead between its turns, which long turns make
-small; a pause, not counted, keeps that out of the others' turns.
+It reads up to two blocks of 256 steps ahead between its turns; a pause, not counted, ends that.
 """
 
 import json
