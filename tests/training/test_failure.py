@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 from functools import partial
 
@@ -226,3 +227,38 @@ def test_replaying_a_failure_names_the_row_and_the_operation(tmp_path, from_fold
 def test_replay_says_when_there_is_nothing_to_replay(tmp_path):
     with pytest.raises(ValueError, match=r"found no failure/failure\.json"):
         replay(tmp_path, poisonous_row, init, DATA, optimiser=optax.sgd(0.1))
+
+
+@pytest.mark.parametrize("bad_step", [0, 6])
+def test_a_member_alone_may_halt_at_the_first_step_of_a_line(bad_step):
+    halted = start(
+        poisoned(bad_step, "surrogate"), init, DATA, num_steps=20, log_every=6, on_failure="halt"
+    )
+    assert int(halted.state.step) == bad_step
+    assert [line["step"] for line in halted.history] == [bad_step][: bad_step // 6]
+
+
+def test_what_skipping_could_not_bear_is_blamed_where_the_parameters_were_spoilt(monkeypatch):
+    monkeypatch.setattr("jaxvae.training.state.CONSECUTIVE_SKIPS", 3)
+    with pytest.raises(NonFiniteError, match=r"^the update of inference .* at step 8;"):
+        start(poisoned(5, "gradient"), init, DATA, num_steps=20, on_failure="skip")
+
+
+def test_an_infinite_optimiser_state_is_no_failure():
+    plateau = optax.contrib.reduce_on_plateau(accumulation_size=50)
+    found = start(
+        poisoned(99, "surrogate"), init, DATA, num_steps=8,
+        optimiser=optax.chain(optax.sgd(0.1), plateau),
+    )  # fmt: skip
+    assert np.any([np.any(np.isinf(leaf)) for leaf in jax.tree.leaves(found.state.optimiser)])
+
+
+def test_members_that_halt_in_one_chunk_keep_a_failure_each(tmp_path):
+    with open_run(tmp_path / "run", Config()) as folder:
+        halted = frailty(num_steps=20, on_failure="halt", run=folder)
+    steps = np.asarray(halted.state.watch.failed_at)
+    about = [
+        json.loads((tmp_path / "run" / "failure" / f"member_{i}" / "failure.json").read_text())
+        for i in range(3)
+    ]
+    assert [entry["step"] for entry in about] == steps.tolist()

@@ -235,3 +235,35 @@ def test_a_state_has_its_own_key_and_takes_no_other():
     begun = train(key=jax.random.key(0), num_steps=1)
     with pytest.raises(ValueError, match="expected no key with a state"):
         run(elbo, begun.state, DATA, optimiser=COUNT, key=jax.random.key(1), num_steps=2)
+
+
+def test_the_logged_mean_of_very_many_steps_keeps_its_digits():
+    def constant(params, example, *, key):
+        del example, key
+        return scalar_estimate(jnp.float32(-102.37) + 0.0 * params[0])
+
+    found = run(
+        constant, zeros, DATA, optimiser=optax.sgd(0.0), key=jax.random.key(0), num_steps=40_000,
+        log_every=40_000,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.history[0]["bound"], np.float32(-102.37), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_steps": 10.5}, r"num_steps expected a positive integer, got 10\.5"),
+        ({"log_every": 2.5}, r"log_every expected a positive integer, got 2\.5"),
+        ({"num_steps": "10"}, "num_steps expected a positive integer, got '10'"),
+        ({"optimiser": optax.adam}, "expected an optax optimiser, such as"),
+        ({"optimiser": 1e-3}, "expected an optax optimiser, such as"),
+        ({"init": {"w": 1.0}}, "expected a function from a key to parameters"),
+        ({"on_failure": "ignore"}, "on_failure expected one of"),
+    ],
+)
+@pytest.mark.usefixtures("without_type_checks")
+def test_arguments_of_the_wrong_kind_are_refused_in_words(options, message):
+    arguments = {"init": zeros, "num_steps": 1, "optimiser": COUNT, "key": jax.random.key(0)}
+    arguments |= options
+    with pytest.raises(ValueError, match=message):
+        run(quadratic, data=DATA, **arguments)
