@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 from scipy import special, stats
 
 from jaxvae.distributions import Bernoulli
-from jaxvae.distributions.bernoulli import _log1p_unit
+from jaxvae.distributions.discrete.bernoulli import _log1p_unit
 
 ORDINARY = np.float32([-8.0, -2.5, -0.3, 0.0, 1e-4, 0.7, 3.0, 15.0])
 EXTREME = np.float32([-1e4, -105.0, -90.0, -40.0, 40.0, 90.0, 105.0, 1e4])

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.distributions import Bernoulli, Categorical, Delta, Distribution, Normal
+from jaxvae.distributions import (
+    Bernoulli,
+    Categorical,
+    Delta,
+    Distribution,
+    Exponential,
+    Normal,
+)
 
 A, B = jax.random.normal(jax.random.key(0), (2, 2, 3))
 FAMILIES = {
@@ -18,6 +25,7 @@ FAMILIES = {
     "Categorical": Categorical(A),
     "Categorical with logits 1e4": Categorical(1e4 * A),
     "Delta": Delta(A),
+    "Exponential": Exponential(A),
 }
 every_family = pytest.mark.parametrize("distribution", FAMILIES.values(), ids=FAMILIES)
 

@@ -1,15 +1,14 @@
 """The Bernoulli distribution, from logits."""
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Num
 
 from jaxvae import _check
-from jaxvae._types import PRNGKey, Scalar, Shape
+from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions._pytree import distribution
+from jaxvae.distributions.base import Factorised
 
 
 def _log1p_unit(x: Array) -> Array:
@@ -48,7 +47,7 @@ def _log_mass_jvp(primals, tangents):
 
 
 @distribution
-class Bernoulli:
+class Bernoulli(Factorised):
     r"""Independent binary variables with success probabilities $\phi_i = 1/(1 + e^{-\ell_i})$.
 
     A value strictly between 0 and 1 (a grey pixel) is scored with the same formula, which is then
@@ -68,12 +67,10 @@ class Bernoulli:
 
     logits: Float[Array, "*event"]
 
-    reparameterised: ClassVar[bool] = False
-
     @property
-    def event_shape(self) -> Shape:
-        """Shape of one event."""
-        return tuple(self.logits.shape)
+    def reparameterised(self) -> bool:
+        """False: a sample jumps as the parameters move."""
+        return False
 
     @property
     def mean(self) -> Float[Array, "*event"]:
@@ -96,12 +93,16 @@ class Bernoulli:
         flat = value.astype(self.logits.dtype).ravel()
         return jnp.sum(_log_mass(flat, self.logits.ravel()))
 
-    def sample_and_log_prob(self, key: PRNGKey) -> tuple[Float[Array, "*event"], Scalar]:
-        """One event and its log-mass."""
-        value = self.sample(key)
-        return value, self.log_prob(value)
+    def log_prob_by_factor(self, value: Num[Array, "*event"]) -> Float[Array, "*event"]:
+        r"""$x\log\phi + (1 - x)\log(1 - \phi)$."""
+        return _log_mass(value.astype(self.logits.dtype), self.logits)
 
-    def entropy(self) -> Scalar:
-        r"""$\sum_i \log(1 + e^{-|\ell_i|}) + |\ell_i|/(1 + e^{|\ell_i|})$: nothing cancels."""
+    @property
+    def variance(self) -> Float[Array, "*event"]:
+        r"""$\phi(1 - \phi)$."""
+        return jax.nn.sigmoid(self.logits) * jax.nn.sigmoid(-self.logits)
+
+    def entropy_by_factor(self) -> Float[Array, "*event"]:
+        r"""$\log(1 + e^{-|\ell|}) + |\ell|/(1 + e^{|\ell|})$: nothing cancels."""
         size = jnp.abs(self.logits)
-        return jnp.sum(jnp.log1p(jnp.exp(-size)) + size * jax.nn.sigmoid(-size))
+        return jnp.log1p(jnp.exp(-size)) + size * jax.nn.sigmoid(-size)

@@ -1,7 +1,5 @@
 """The Categorical distribution over one-hot vectors, from logits."""
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -35,7 +33,10 @@ class Categorical:
 
     logits: Float[Array, "*event"]
 
-    reparameterised: ClassVar[bool] = False
+    @property
+    def reparameterised(self) -> bool:
+        """False: a sample jumps as the parameters move."""
+        return False
 
     def __post_init__(self) -> None:
         if self.logits.ndim == 0:
@@ -81,6 +82,11 @@ class Categorical:
     def entropy(self) -> Scalar:
         r"""$-\sum_k \pi_k\log\pi_k$."""
         return -jnp.sum(self.mean * self.log_probs)
+
+    @property
+    def variance(self) -> Float[Array, "*event"]:
+        r"""$\pi(1 - \pi)$ of each entry of the one-hot vector."""
+        return self.mean * (1.0 - self.mean)
 
     def _one_hot(self, index: Array) -> Float[Array, "*event"]:
         return jax.nn.one_hot(index, self.logits.shape[-1], dtype=self.logits.dtype)

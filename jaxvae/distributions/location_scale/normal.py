@@ -1,22 +1,22 @@
 """The diagonal Normal distribution."""
 
 import math
-from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import ndtr
 from jaxtyping import Float
 
-from jaxvae import _check
-from jaxvae._types import PRNGKey, Scalar, Shape
+from jaxvae._types import Scalar, Shape
 from jaxvae.distributions._pytree import distribution
+from jaxvae.distributions.base import Explicit, Factorised
+from jaxvae.distributions.noise import StandardNormal
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @distribution
-class Normal:
+class Normal(Explicit, Factorised):
     r"""Independent Normal variables, $\prod_i N(x_i; \mu_i, \sigma_i^2)$.
 
     Noise $\varepsilon \sim N(0, I)$, transformation $g(\varepsilon) = \mu + \sigma\varepsilon$.
@@ -42,11 +42,6 @@ class Normal:
     loc: Float[Array, "*event"]
     log_scale: Float[Array, "*event"]
 
-    reparameterised: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check.same_shape("Normal", loc=self.loc, log_scale=self.log_scale)
-
     @classmethod
     def standard(cls, shape: Shape) -> "Normal":
         """N(0, I) over events of the given shape."""
@@ -58,9 +53,9 @@ class Normal:
         return cls(loc, jnp.log(scale))
 
     @property
-    def event_shape(self) -> Shape:
-        """Shape of one event."""
-        return tuple(self.loc.shape)
+    def noise(self) -> StandardNormal:
+        """One standard Normal variable for each coordinate."""
+        return StandardNormal(self.event_shape, self.loc.dtype)
 
     @property
     def scale(self) -> Float[Array, "*event"]:
@@ -77,23 +72,32 @@ class Normal:
         r"""$\mu$."""
         return self.loc
 
-    def sample(self, key: PRNGKey) -> Float[Array, "*event"]:
-        r"""$\mu + \sigma\varepsilon$."""
-        return self.sample_and_log_prob(key)[0]
+    @property
+    def variance(self) -> Float[Array, "*event"]:
+        r"""$\sigma^2$."""
+        return jnp.exp(2.0 * self.log_scale)
 
-    def log_prob(self, value: Float[Array, "*event"]) -> Scalar:
-        r"""$-\sum_i \frac12 \varepsilon_i^2 + \log\sigma_i + \frac12\log 2\pi$."""
-        _check.event_shape("Normal.log_prob", self.event_shape, value.shape)
+    def transform(self, noise: Float[Array, "*event"]) -> Float[Array, "*event"]:
+        r"""$\mu + \sigma\varepsilon$."""
+        return self.loc + self.scale * noise
+
+    def transform_and_log_prob(
+        self, noise: Float[Array, "*event"]
+    ) -> tuple[Float[Array, "*event"], Scalar]:
+        """The event and its log-density, from the noise rather than by dividing it back out."""
+        return self.transform(noise), jnp.sum(self._log_prob_of_noise(noise))
+
+    def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
+        r"""$-\frac12 \varepsilon^2 - \log\sigma - \frac12\log 2\pi$."""
         return self._log_prob_of_noise((value - self.loc) * jnp.exp(-self.log_scale))
 
-    def sample_and_log_prob(self, key: PRNGKey) -> tuple[Float[Array, "*event"], Scalar]:
-        """One event and its log-density, from the noise rather than by dividing it back out."""
-        noise = jax.random.normal(key, self.loc.shape, self.loc.dtype)
-        return self.loc + self.scale * noise, self._log_prob_of_noise(noise)
+    def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
+        r"""$\Phi((x - \mu)/\sigma)$."""
+        return ndtr((value - self.loc) * jnp.exp(-self.log_scale))
 
-    def entropy(self) -> Scalar:
-        r"""$\sum_i \log\sigma_i + \frac12\log 2\pi e$."""
-        return jnp.sum(self.log_scale + (_HALF_LOG_TWO_PI + 0.5))
+    def entropy_by_factor(self) -> Float[Array, "*event"]:
+        r"""$\log\sigma + \frac12\log 2\pi e$."""
+        return self.log_scale + (_HALF_LOG_TWO_PI + 0.5)
 
-    def _log_prob_of_noise(self, noise: Float[Array, "*event"]) -> Scalar:
-        return -jnp.sum(0.5 * noise * noise + self.log_scale + _HALF_LOG_TWO_PI)
+    def _log_prob_of_noise(self, noise: Float[Array, "*event"]) -> Float[Array, "*event"]:
+        return -(0.5 * noise * noise + self.log_scale + _HALF_LOG_TWO_PI)

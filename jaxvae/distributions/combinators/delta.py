@@ -1,7 +1,5 @@
 """The distribution that is certain."""
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Num
@@ -29,7 +27,10 @@ class Delta:
 
     point: Num[Array, "*event"]
 
-    reparameterised: ClassVar[bool] = True
+    @property
+    def reparameterised(self) -> bool:
+        """True: the sample is the parameter."""
+        return True
 
     @property
     def event_shape(self) -> Shape:

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions.base import Distribution
-from jaxvae.distributions.bernoulli import Bernoulli
-from jaxvae.distributions.categorical import Categorical
-from jaxvae.distributions.normal import Normal
+from jaxvae.distributions.discrete.bernoulli import Bernoulli
+from jaxvae.distributions.discrete.categorical import Categorical
+from jaxvae.distributions.location_scale.normal import Normal
 
 
 def _normal_normal(q: Normal, p: Normal) -> Array:

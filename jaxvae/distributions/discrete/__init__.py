@@ -1,0 +1,1 @@
+"""Families over counts and categories."""

@@ -1,0 +1,1 @@
+"""Divergences between distributions: closed forms by pair of families, and Monte Carlo."""

@@ -1,0 +1,1 @@
+"""Families of location and scale (Bath report, section 4.2.5, family 2)."""

@@ -1,0 +1,41 @@
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+from oracles import (
+    check_closed_form,
+    check_kolmogorov_smirnov,
+    check_log_prob,
+    check_pathwise_gradient,
+)
+from scipy import stats
+
+from jaxvae.distributions import Exponential
+
+SETTINGS = [(x,) for x in (-20.0, -9.0, -3.0, -1.0, -0.1, 0.0, 0.5, 2.0, 8.0, 20.0)]
+
+
+def test_log_prob_is_exact_from_the_mode_into_the_tails():
+    def values(log_rate):
+        return [-1.0, 0.0] + [t * np.exp(-log_rate) for t in (1e-9, 1e-3, 0.5, 1, 5, 80, 1e4)]
+
+    def log_density(x, log_rate):
+        return log_rate - mpmath.exp(log_rate) * x if x >= 0 else -mpmath.inf
+
+    check_log_prob(Exponential, SETTINGS, values, log_density)
+
+
+def test_moments_and_entropy_are_their_closed_forms():
+    check_closed_form(lambda d: d.mean, Exponential, SETTINGS, lambda a: mpmath.exp(-a))
+    check_closed_form(lambda d: d.variance, Exponential, SETTINGS, lambda a: mpmath.exp(-2 * a))
+    check_closed_form(lambda d: d.entropy(), Exponential, SETTINGS, lambda a: 1 - a)
+
+
+def test_samples_pass_kolmogorov_smirnov():
+    def cdf(x, log_rate):
+        return stats.expon.cdf(x, scale=np.exp(-log_rate))
+
+    check_kolmogorov_smirnov(Exponential, SETTINGS, cdf)
+
+
+def test_gradients_of_expectations_are_those_of_the_closed_form():
+    check_pathwise_gradient(Exponential, SETTINGS[2:8], lambda a: jnp.exp(-a))
