@@ -9,7 +9,7 @@ FLOORS = (
     ("_types",),
     ("_check",),
     ("distributions", "ode"),
-    ("nn", "data"),
+    ("nn", "data", "laplace"),
     ("model", "recipe"),
     ("models", "objectives", "metrics", "plotting"),
     ("training",),

@@ -14,7 +14,7 @@ import jaxvae
 from benchmarks import train_step
 from benchmarks.fit_in_turns import FitInTurns
 from benchmarks.products import Product, compiled_product, step_products
-from jaxvae import objectives
+from jaxvae import models, objectives
 from jaxvae.model import Example
 
 EXERCISE_12 = [(784, 256, 100), (50, 256, 784)]
@@ -162,7 +162,8 @@ def test_pytorch_computes_the_same_loss_and_gradient():
         }
 
     def pytree(of):
-        return jaxvae.Params(layers(loss.decoder, of), layers(loss.encoder, of))
+        inference = models.Inference(layers(loss.encoder, of))
+        return jaxvae.Params(layers(loss.decoder, of), inference)
 
     params = pytree(lambda tensor: tensor.detach().numpy().copy())
     shapes = partial(jax.tree.map, jnp.shape)

@@ -2,14 +2,17 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
-from jaxvae.distributions import Distribution, has_closed_form, kl_by_factor
+from jaxvae.distributions import kl_by_factor
 from jaxvae.model import Estimate, Example, LatentVariableModel, Params
 from jaxvae.objectives import kl as kl_estimators
+from jaxvae.objectives.estimators.baselines import Baseline, no_baseline
+from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, each
+from jaxvae.objectives.estimators.pathwise import pathwise
+from jaxvae.objectives.estimators.score import score_of_mean
 
 
 class ElboSettings(NamedTuple):
@@ -19,10 +22,12 @@ class ElboSettings(NamedTuple):
         beta: weight of the KL term in the surrogate; the reported bound always has 1.
         free_bits: nats of KL in each latent dimension that the surrogate does not reward saving;
             None uses the plain KL. Whether it is None is static, the number is traced.
+        temperature: of the relaxed estimators.
     """
 
     beta: float | Scalar = 1.0
     free_bits: float | Scalar | None = None
+    temperature: float | Scalar = 0.5
 
 
 def elbo(
@@ -34,8 +39,10 @@ def elbo(
     settings: ElboSettings = ElboSettings(),  # noqa: B008 - an immutable tuple
     num_samples: int = 1,
     kl: kl_estimators.KLEstimator = kl_estimators.analytic,
+    gradient: GradientEstimator = pathwise,
+    baseline: Baseline = no_baseline,
 ) -> Estimate:
-    r"""Pathwise estimate of the evidence lower bound of one example.
+    r"""Estimate of the evidence lower bound of one example, and of its gradient.
 
     $$\frac1L\sum_{l=1}^L \log p(x \mid z_l, c) - KL(q \| p),\qquad z_l \sim q(z \mid x, c)$$
 
@@ -49,59 +56,87 @@ def elbo(
         params: its parameters.
         example: one example; ``jax.vmap`` over batches.
         key: consumed once.
-        settings: beta and free bits, traced.
+        settings: beta, free bits and temperature, traced.
         num_samples: L.
         kl: one of ``analytic``, ``monte_carlo``, ``analytic_where_available``,
             ``analytic_entropy``.
+        gradient: how the draws carry gradients to the posterior's parameters: ``pathwise``,
+            ``sticking_the_landing``, ``score_function``, ``enumerated``, ``gumbel_softmax``,
+            ``straight_through``, ``straight_through_gumbel``, or ``by_factor`` of these.
+        baseline: what the score-function estimator subtracts: ``no_baseline``, ``leave_one_out``,
+            ``learnt_baseline(network)``.
 
     Returns:
-        surrogate, and the plain bound and its parts ``reconstruction`` and ``kl``, nats.
+        surrogate, whose gradient is the estimator's and whose value is the objective with beta
+        and free bits; the plain bound, at events of q's support; and its parts
+        ``reconstruction`` and ``kl``, nats.
 
     Raises:
-        ValueError: if the posterior cannot be reparameterised, as the gradient would be wrong, or
-            the chosen KL does not exist for the pair, or free bits meet a KL that is sampled.
+        ValueError: if the posterior does not have the chosen gradient, the pair of laws not the
+            chosen KL, or the combination makes no sense.
 
-    Reference: Bath report, eq. 19; exercise 12, task 2a; thesis draft, eq. 4.11; free bits:
-        Kingma et al. (2016), appendix C.8.
+    Reference: Bath report, eq. 19; exercise 12, task 2a; thesis draft, eq. 4.11; Heidelberg
+        lecture, SGVB; free bits: Kingma et al. (2016), appendix C.8.
     """
     _check.positive("num_samples", num_samples)
     q = model.posterior(params, example.inputs, example.context)
     p = model.prior(params, example.context)
-    if not q.reparameterised:
-        raise ValueError(
-            f"elbo expected a posterior with reparameterised samples, got {type(q).__name__}; "
-            "its pathwise gradient would ignore how the parameters move the samples"
-        )
+    draws = gradient(q, key=key, num_samples=num_samples, temperature=settings.temperature)
+    is_closed = kl_estimators.in_closed_form(kl, q, p)
+    _check_combination(draws, is_closed, settings, kl, f"{type(q).__name__} || {type(p).__name__}")
 
-    def terms(key):
-        z, log_q = q.sample_and_log_prob(key)
+    def reconstruct(z):
         likelihood = model.likelihood(params, z, example.context)
-        return likelihood.log_prob(example.target), kl(q, p, z, log_q)
+        return likelihood.log_prob(example.target)
 
-    if num_samples == 1:
-        reconstruction, divergence = terms(key)
-    else:
-        samples = jax.vmap(terms)(jax.random.split(key, num_samples))
-        reconstruction, divergence = jax.tree.map(jnp.mean, samples)
-    penalty = divergence
-    if settings.free_bits is not None:
-        penalty = _kl_above_free_bits(q, p, settings.free_bits, kl)
-    return Estimate(
-        surrogate=reconstruction - settings.beta * penalty,
-        bound=reconstruction - divergence,
-        parts={"reconstruction": reconstruction, "kl": divergence},
-    )
+    def diverge(prior, z, log_q):
+        if is_closed:
+            return jnp.broadcast_to(kl(q, p, None, log_q[0, 0]), log_q.shape)
+        return each(lambda z, log_q: kl(q, prior, z, log_q), z, log_q)
+
+    reconstruction = each(reconstruct, draws.z)
+    divergence = diverge(draws.relax_prior(p), draws.z, draws.log_q_without_score())
+    # What does not vary from draw to draw earns none of them anything.
+    value = reconstruction if is_closed else reconstruction - settings.beta * divergence
+    surrogate = draws.average(value) + score_of_mean(draws, value, baseline, params, example)
+    if is_closed:
+        penalty = divergence[0, 0]
+        if settings.free_bits is not None:
+            penalty = jnp.sum(jnp.maximum(kl_by_factor(q, p), settings.free_bits))
+        surrogate = surrogate - settings.beta * penalty
+    if draws.is_relaxed:
+        reconstruction = each(reconstruct, draws.hard)
+        divergence = diverge(p, draws.hard, each(q.log_prob, draws.hard))
+    parts = {"reconstruction": draws.average(reconstruction), "kl": draws.average(divergence)}
+    return Estimate(surrogate, parts["reconstruction"] - parts["kl"], parts)
 
 
-def _kl_above_free_bits(
-    q: Distribution, p: Distribution, free_bits: float | Scalar, kl: kl_estimators.KLEstimator
-) -> Scalar:
-    r"""$\sum_i\max(KL(q_i \| p_i), \lambda)$."""
-    in_closed_form = kl in (kl_estimators.analytic, kl_estimators.analytic_where_available)
-    if not (in_closed_form and has_closed_form(q, p)):
+def _check_combination(
+    draws: Draws,
+    is_closed: bool,
+    settings: ElboSettings,
+    kl: kl_estimators.KLEstimator,
+    laws: str,
+) -> None:
+    name = getattr(kl, "__name__", kl)
+    if draws.is_doubly_reparameterised:
+        raise ValueError(
+            "doubly_reparameterised expected an importance-weighted bound, got elbo; use iwae, or "
+            "sticking_the_landing, which is the same for one sample"
+        )
+    if draws.is_path_only and (is_closed or kl is kl_estimators.analytic_entropy):
+        raise ValueError(
+            f"sticking_the_landing expected a sampled KL, got kl={name}, which has no score to "
+            "leave out; use kl=monte_carlo"
+        )
+    if draws.is_relaxed and kl is kl_estimators.analytic_entropy:
+        raise ValueError(
+            "a relaxed estimator expected kl=analytic (of the discrete laws) or monte_carlo (of "
+            "the relaxed ones), got kl=analytic_entropy, which would mix them"
+        )
+    if settings.free_bits is not None and not is_closed:
         raise ValueError(
             "free_bits expected the closed-form KL of each latent dimension (kl=analytic, or "
-            f"analytic_where_available where there is one), got kl={getattr(kl, '__name__', kl)} "
-            f"for {type(q).__name__} || {type(p).__name__}; leave free_bits=None"
+            f"analytic_where_available where there is one), got kl={name} for {laws}; leave "
+            "free_bits=None"
         )
-    return jnp.sum(jnp.maximum(kl_by_factor(q, p), free_bits))

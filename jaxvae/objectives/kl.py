@@ -18,6 +18,11 @@ class KLEstimator(Protocol):
         ...
 
 
+def in_closed_form(kl: KLEstimator, q: Distribution, p: Distribution) -> bool:
+    """Whether the choice ``kl`` is a closed form for this pair and needs no sample."""
+    return kl is analytic or (kl is analytic_where_available and has_closed_form(q, p))
+
+
 def analytic(q: Distribution, p: Distribution, z: Any, log_q: Scalar) -> Scalar:
     """The closed form; raises ValueError where the pair has none."""
     del z, log_q

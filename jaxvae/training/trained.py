@@ -8,7 +8,7 @@ import jax
 from jax import Array
 
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.distributions import Distribution
+from jaxvae.distributions import batch_axes, batched, representative
 from jaxvae.model import LatentVariableModel, Params
 
 
@@ -23,8 +23,12 @@ class Trained(NamedTuple):
     model: LatentVariableModel
     params: Params
 
-    def encode(self, inputs: PyTree, context: PyTree = None) -> Distribution:
-        """q(z | x, c) of each row: a distribution whose arrays have a leading batch axis."""
+    def encode(self, inputs: PyTree, context: PyTree = None) -> Any:
+        """q(z | x, c) of each row: a distribution whose arrays have a leading batch axis.
+
+        A flow's weights are held once for all rows; ``jax.vmap`` takes such a batch apart with
+        ``in_axes=distributions.batch_axes(codes)``.
+        """
         return _encode(self.model, self.params, inputs, context)
 
     def decode(self, latents: PyTree, context: PyTree = None) -> Array:
@@ -32,8 +36,8 @@ class Trained(NamedTuple):
         return _decode(self.model, self.params, latents, context)
 
     def reconstruct(self, inputs: PyTree, context: PyTree = None) -> Array:
-        """E[x | z, c] at the posterior mean of each row."""
-        return self.decode(self.encode(inputs, context).mean, context)
+        """E[x | z, c] at the posterior mean of each row; at ``representative`` for a flow."""
+        return self.decode(_representatives(self.encode(inputs, context)), context)
 
     def sample(self, num_samples: int, *, key: PRNGKey, context: PyTree = None) -> Array:
         """E[x | z, c] at draws of z from the prior; one row of context for each sample, or none."""
@@ -49,8 +53,13 @@ def members_of(params: PyTree, count: int | None) -> list[PyTree]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _encode(model: LatentVariableModel, params: Params, inputs: Any, context: Any) -> Distribution:
-    return jax.vmap(lambda x, c: model.posterior(params, x, c))(inputs, context)
+def _encode(model: LatentVariableModel, params: Params, inputs: Any, context: Any) -> Any:
+    return batched(lambda x, c: model.posterior(params, x, c), (inputs, context))
+
+
+@jax.jit
+def _representatives(codes: PyTree) -> PyTree:
+    return jax.vmap(representative, in_axes=(batch_axes(codes),))(codes)
 
 
 @partial(jax.jit, static_argnums=0)

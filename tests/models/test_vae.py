@@ -27,7 +27,7 @@ def test_encoder_and_decoder_fill_in_the_record():
     prior, q = model.prior(params, None), model.posterior(params, x, None)
     likelihood = model.likelihood(params, z, None)
     np.testing.assert_array_equal([prior.loc, prior.log_scale], np.zeros((2, 2)))
-    output = encoder.apply(params.inference, x)
+    output = encoder.apply(params.inference.encoder, x)
     np.testing.assert_array_equal(jnp.concatenate([q.loc, q.log_scale]), output)
     assert isinstance(likelihood, Bernoulli)
     np.testing.assert_array_equal(likelihood.logits, decoder.apply(params.generative, z))
@@ -40,7 +40,7 @@ def test_the_bound_is_that_of_exercise_12_written_out():
     x = jnp.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.3]])
     got = elbo(model, params, Example(x, x), key=jax.random.key(2))
 
-    m, log_s = np.float64(encoder.apply(params.inference, x)).reshape(2, 2)
+    m, log_s = np.float64(encoder.apply(params.inference.encoder, x)).reshape(2, 2)
     noise = np.float64(jax.random.normal(jax.random.key(2), (2,)))
     z = jnp.asarray(m + np.exp(log_s) * noise, jnp.float32)
     phi = special.expit(np.float64(decoder.apply(params.generative, z)))
@@ -70,7 +70,7 @@ def test_the_two_halves_and_different_keys_start_differently():
     kernels = [
         tree["layers"][0]["kernel"]
         for params in (first, other)
-        for tree in (params.generative, params.inference)
+        for tree in (params.generative, params.inference.encoder)
     ]
     for i in range(4):
         for j in range(i):

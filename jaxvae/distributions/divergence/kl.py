@@ -1,4 +1,8 @@
-"""Kullback-Leibler divergences: closed forms by pair of families, and Monte Carlo for any pair."""
+"""Kullback-Leibler divergences: closed forms by pair of families, and Monte Carlo for any pair.
+
+A file of this folder holds the closed forms of some families, as functions ``(q, p) -> nats for
+each independent factor``, and lists them as ``CLOSED_FORMS``; a new file is named here once.
+"""
 
 from collections.abc import Callable
 
@@ -10,37 +14,11 @@ from jaxtyping import Float
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions.base import Distribution
-from jaxvae.distributions.discrete.bernoulli import Bernoulli
-from jaxvae.distributions.discrete.categorical import Categorical
-from jaxvae.distributions.location_scale.normal import Normal
-
-
-def _normal_normal(q: Normal, p: Normal) -> Array:
-    r"""$\log(\sigma_p/\sigma_q) + (\sigma_q^2 + (\mu_q - \mu_p)^2)/(2\sigma_p^2) - 1/2$.
-
-    Thesis draft, eq. 4.13; with p = N(0, I) it is exercise 12, task 2b.
-    """
-    log_ratio = q.log_scale - p.log_scale
-    shift = (q.loc - p.loc) * jnp.exp(-p.log_scale)
-    return 0.5 * (jnp.expm1(2.0 * log_ratio) + shift * shift) - log_ratio
-
-
-def _bernoulli_bernoulli(q: Bernoulli, p: Bernoulli) -> Array:
-    r"""$\phi\log\frac{\phi}{\psi} + (1 - \phi)\log\frac{1 - \phi}{1 - \psi}$, from logits."""
-    success = jax.nn.log_sigmoid(q.logits) - jax.nn.log_sigmoid(p.logits)
-    failure = jax.nn.log_sigmoid(-q.logits) - jax.nn.log_sigmoid(-p.logits)
-    return jax.nn.sigmoid(q.logits) * success + jax.nn.sigmoid(-q.logits) * failure
-
-
-def _categorical_categorical(q: Categorical, p: Categorical) -> Array:
-    r"""$\sum_k \pi_k\log\frac{\pi_k}{\rho_k}$, one number for each independent factor."""
-    return jnp.sum(q.mean * (q.log_probs - p.log_probs), axis=-1)
-
+from jaxvae.distributions.divergence import discrete, gaussian
 
 _CLOSED_FORMS: dict[tuple[type, type], Callable[..., Array]] = {
-    (Normal, Normal): _normal_normal,
-    (Bernoulli, Bernoulli): _bernoulli_bernoulli,
-    (Categorical, Categorical): _categorical_categorical,
+    **gaussian.CLOSED_FORMS,
+    **discrete.CLOSED_FORMS,
 }
 
 
@@ -57,7 +35,9 @@ def kl_by_factor(q: Distribution, p: Distribution) -> Float[Array, "*factors"]:
         p: the distribution that is compared with it, over the same events.
 
     Returns:
-        For Normal and Bernoulli the event's shape, for Categorical the shape without categories.
+        For independent coordinates the event's shape, for Categorical the shape without categories;
+        one number, of shape (), where either is a MultivariateNormal or a LowRankNormal, whose
+        coordinates depend on one another.
 
     Raises:
         ValueError: if the pair has no closed form, or the event shapes differ.

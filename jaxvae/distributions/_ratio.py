@@ -1,0 +1,30 @@
+"""Logarithms of ratios to a scale that is stored as its logarithm, exact near one and far out."""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+
+def log_ratio(
+    value: Float[Array, "*event"], log_scale: Float[Array, "*event"]
+) -> Float[Array, "*event"]:
+    r"""$\log x - \log s$ for $x > 0$.
+
+    Near one the ratio is formed first: the difference of two large logarithms has lost its digits.
+    """
+    difference = jnp.log(value) - log_scale
+    near = jnp.abs(difference) < 1.0
+    ratio = jnp.where(near, value, 1.0) * jnp.exp(-jnp.where(near, log_scale, 0.0))
+    return jnp.where(near, jnp.log(ratio), difference)
+
+
+def log1p_square(
+    ratio: Float[Array, "*event"],
+    deviation: Float[Array, "*event"],
+    log_scale: Float[Array, "*event"],
+) -> Float[Array, "*event"]:
+    r"""$\log(1 + r^2)$ with the ratio $r = d/s$, also where r or its square overflows."""
+    far = jnp.abs(ratio) > 1e9
+    near_ratio = jnp.where(far, 0.0, ratio)
+    far_size = jnp.abs(jnp.where(far, deviation, 1.0))
+    return jnp.where(far, 2.0 * (jnp.log(far_size) - log_scale), jnp.log1p(near_ratio * near_ratio))

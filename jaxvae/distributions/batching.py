@@ -1,0 +1,105 @@
+"""Batches of distributions whose shared parameters, such as a flow's weights, are held once.
+
+A class names its fields that are the same for every example in a class variable ``shared``; all
+others get a leading axis when ``jax.vmap`` makes a batch.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import jax
+from jax import Array, lax
+
+from jaxvae._types import PyTree
+
+T = TypeVar("T")
+
+
+def batch_axes(distribution: T) -> T:
+    """The axes of a batch, for ``in_axes`` and ``out_axes`` of ``jax.vmap``.
+
+    Args:
+        distribution: of one event or a batch of them, or any pytree that holds such.
+
+    Returns:
+        The same structure with None for what all events share and 0 for everything else.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxvae.distributions import Normal, batch_axes
+        >>> codes = Normal(jnp.ones((5, 2)), jnp.zeros((5, 2)))
+        >>> jax.vmap(lambda q, z: q.log_prob(z), (batch_axes(codes), 0))(codes, codes.loc).shape
+        (5,)
+    """
+    shared = getattr(type(distribution), "shared", ())
+    children, structure = jax.tree_util.tree_flatten_with_path(
+        distribution, is_leaf=lambda node: node is not distribution
+    )
+    if children and not children[0][0]:
+        return cast(T, 0)
+
+    def axes(path, child):
+        if getattr(path[0], "name", None) in shared:
+            return jax.tree.map(lambda _: None, child)
+        return batch_axes(child)
+
+    return jax.tree.unflatten(structure, [axes(*child) for child in children])
+
+
+def batched(
+    function: Callable[..., T], arguments: tuple[PyTree, ...], *, batch_size: int | None = None
+) -> T:
+    """``jax.vmap`` for functions that return a distribution: shared parameters come out once.
+
+    Args:
+        function: of one row of each argument.
+        arguments: pytrees of arrays with a leading axis.
+        batch_size: rows at a time, in memory that does not grow beyond theirs and the result's;
+            None takes all at once.
+
+    Returns:
+        A batch of distributions, whose axes are ``batch_axes`` of itself.
+
+    Raises:
+        ValueError: if a parameter that its class calls shared depends on the row.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae.distributions import Normal, batched
+        >>> batched(lambda loc: Normal(loc, loc), (jnp.ones((5, 2)),)).loc.shape
+        (5, 2)
+    """
+    first = jax.tree.map(lambda leaf: leaf[0], arguments)
+    axes = batch_axes(jax.eval_shape(function, *first))
+    if batch_size is None:
+        return jax.vmap(function, out_axes=axes)(*arguments)
+
+    def own(row):
+        return _where(axes, function(*row), None)
+
+    rows = lax.map(own, arguments, batch_size=batch_size)
+    return _where(axes, rows, function(*first))
+
+
+def take(distributions: T, index: int | Array) -> T:
+    """One distribution of a batch, or those that an array of indices names, as a batch.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae.distributions import Normal, take
+        >>> float(take(Normal(jnp.arange(5.0), jnp.zeros(5)), 3).loc)
+        3.0
+    """
+    axes = batch_axes(distributions)
+    rows = jax.tree.map(lambda leaf: leaf[index], _where(axes, distributions, None))
+    return _where(axes, rows, distributions)
+
+
+def _where(axes: PyTree, rows: PyTree, shared: PyTree) -> PyTree:
+    """The rows' own leaves with the shared ones of another tree, or without them."""
+
+    def choose(axis, row, common):
+        return common if axis is None else row
+
+    absent = jax.tree.map(lambda _: None, axes) if shared is None else shared
+    return jax.tree.map(choose, axes, rows, absent, is_leaf=lambda node: node is None)

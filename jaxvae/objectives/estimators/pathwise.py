@@ -1,0 +1,94 @@
+"""Estimators that differentiate through the samples."""
+
+import jax
+from jax import lax
+
+from jaxvae._types import PRNGKey, Scalar
+from jaxvae.distributions import Distribution
+from jaxvae.objectives.estimators.draws import Draws, each, repeat, sampled
+
+
+def pathwise(
+    q: Distribution, *, key: PRNGKey, num_samples: int, temperature: float | Scalar = 0.0
+) -> Draws:
+    r"""The reparameterised gradient, $\nabla_\phi f(g_\phi(\varepsilon))$.
+
+    Raises:
+        ValueError: if samples of q are not reparameterised, as the gradient would be wrong.
+
+    Reference: Heidelberg lecture, SGVB; Bath report, eqs. 15 to 18; Kingma and Welling (2014).
+    """
+    del temperature
+    _check_reparameterised("pathwise", q)
+    z, log_q = repeat(q.sample_and_log_prob, key, num_samples)
+    return sampled(z, log_q)
+
+
+def sticking_the_landing(
+    q: Distribution, *, key: PRNGKey, num_samples: int, temperature: float | Scalar = 0.0
+) -> Draws:
+    r"""The pathwise gradient without the score, $\log q_{\bar\phi}(g_\phi(\varepsilon))$.
+
+    The direct derivative of $\log q_\phi$ with respect to its parameters has mean zero in the
+    ELBO and is left out: with the exact posterior nothing random remains. In an
+    importance-weighted bound leaving it out is a bias, which ``doubly_reparameterised`` mends.
+
+    Raises:
+        ValueError: if samples of q are not reparameterised.
+
+    Reference: Roeder, Wu and Duvenaud (2017), eq. 4.
+    """
+    del temperature
+    _check_reparameterised("sticking_the_landing", q)
+    z = repeat(q.sample, key, num_samples)
+    return sampled(z, each(lax.stop_gradient(q).log_prob, z), is_path_only=True)
+
+
+def doubly_reparameterised(
+    q: Distribution, *, key: PRNGKey, num_samples: int, temperature: float | Scalar = 0.0
+) -> Draws:
+    r"""DReG: the score inside an importance-weighted bound, reparameterised once more.
+
+    The gradient through $z_k$ is $\sum_k \tilde w_k^2\,\partial_z\log w_k\,\partial_\phi z_k$ with
+    normalised weights $\tilde w$, and that of the generative parameters is
+    $\sum_k\tilde w_k\nabla_\theta\log w_k$ as always. Unbiased for ``iwae``; for ``renyi`` the
+    factor is $\alpha\tilde w_k + (1 - \alpha)\tilde w_k^2$.
+
+    Raises:
+        ValueError: if samples of q are not reparameterised.
+
+    Reference: Tucker, Lawson, Gu and Maddison (2019), eq. 8.
+    """
+    del temperature
+    _check_reparameterised("doubly_reparameterised", q)
+    z = repeat(q.sample, key, num_samples)
+    log_q = each(lax.stop_gradient(q).log_prob, z)
+    return sampled(z, log_q, is_path_only=True, is_doubly_reparameterised=True)
+
+
+def _check_reparameterised(owner: str, q: Distribution) -> None:
+    if not q.reparameterised:
+        raise ValueError(
+            f"{owner} expected a law with reparameterised samples, got {type(q).__name__}; its "
+            "pathwise gradient would ignore how the parameters move the samples: use "
+            "gradient=score_function, enumerated or gumbel_softmax, or by_factor for each part"
+        )
+
+
+@jax.custom_vjp
+def scale_gradient(value, factor):
+    """``value``, whose cotangent is multiplied by ``factor``."""
+    del factor
+    return value
+
+
+def _scale_forward(value, factor):
+    return value, factor
+
+
+def _scale_backward(factor, cotangent):
+    scaled = jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), cotangent)
+    return scaled, None
+
+
+scale_gradient.defvjp(_scale_forward, _scale_backward)

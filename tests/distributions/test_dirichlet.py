@@ -1,0 +1,111 @@
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from oracles import TOLERANCES, assert_near
+from scipy import stats
+
+from jaxvae.distributions import Beta, Dirichlet
+
+# log_concentration
+SETTINGS = [
+    [-18.0, -18.0],
+    [-7.0, 13.8, 0.0],
+    [-1.0, -0.5, -2.0, 1.0],
+    [0.0, 0.0, 0.0],
+    [0.3, 2.0, 0.7],
+    [3.0, -2.0, 1.0, 0.1, 0.2],
+    [7.0, 7.2, 6.8],
+    [13.8, 2.0, -3.0],
+    [13.8, 13.7, 13.6, 13.9, 13.5],
+    [1.3],
+]
+
+
+def exact_log_prob(x, log_a):
+    a = [mpmath.exp(mpmath.mpf(float(v))) for v in log_a]
+    logs = [(c - 1) * mpmath.log(mpmath.mpf(float(v))) for c, v in zip(a, x, strict=True)]
+    return mpmath.fsum(logs) - sum(map(mpmath.loggamma, a)) + mpmath.loggamma(sum(a))
+
+
+def exact_entropy(log_a):
+    a = [mpmath.exp(mpmath.mpf(float(v))) for v in log_a]
+    whole = sum(a)
+    log_beta = sum(map(mpmath.loggamma, a)) - mpmath.loggamma(whole)
+    digammas = sum((c - 1) * mpmath.psi(0, c) for c in a)
+    return log_beta - digammas + (whole - len(a)) * mpmath.psi(0, whole)
+
+
+@pytest.mark.parametrize("log_a", SETTINGS, ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
+def test_log_prob_and_entropy_are_exact(dtype, log_a):
+    with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(50):
+        law = Dirichlet(jnp.asarray(log_a, dtype))
+        rng = np.random.default_rng(0)
+        typical = np.clip(rng.dirichlet(np.exp(log_a), 3), 1e-30, None)
+        x = jnp.asarray([*typical, np.full(len(log_a), 1 / len(log_a))], dtype)
+        got = jax.jit(jax.vmap(law.log_prob))(x)
+        exact = [float(exact_log_prob(row, law.log_concentration)) for row in x]
+        assert_near(got, exact, TOLERANCES[dtype])
+        entropy = jax.jit(lambda law: law.entropy())(law)
+        assert_near(entropy, float(exact_entropy(law.log_concentration)), TOLERANCES[dtype])
+
+
+def test_log_prob_at_the_boundary():
+    law = Dirichlet(jnp.array([0.0, 0.5, 1.0]))
+    assert float(law.log_prob(jnp.array([1.5, -0.25, -0.25]))) == -jnp.inf
+    assert float(law.log_prob(jnp.array([0.5, 0.5, 0.0]))) == -jnp.inf
+    assert float(Dirichlet(jnp.array([0.1, -1.0])).log_prob(jnp.array([1.0, 0.0]))) == jnp.inf
+    x = jnp.array([0.0, 0.4, 0.6])  # an exponent of zero: the boundary is like the inside
+    inside = law.log_prob(jnp.array([1e-30, 0.4, 0.6]))
+    np.testing.assert_allclose(law.log_prob(x), inside, 1e-5)
+
+
+def test_two_parts_are_beta_and_rows_are_independent():
+    log_a, log_b = jnp.array([0.3, 2.0, -1.0]), jnp.array([1.0, -0.2, -0.5])
+    x = jnp.array([0.2, 0.7, 0.5])
+    both = Dirichlet(jnp.stack([log_a, log_b], -1))
+    np.testing.assert_allclose(
+        both.log_prob(jnp.stack([x, 1 - x], -1)), Beta(log_a, log_b).log_prob(x), 1e-5
+    )
+    np.testing.assert_allclose(both.entropy(), Beta(log_a, log_b).entropy(), 1e-5)
+    np.testing.assert_allclose(both.mode[1], [np.nan, np.nan])
+
+
+def test_moments_are_those_of_scipy():
+    log_a = jnp.array([0.3, 2.0, 0.7])
+    law, exact = Dirichlet(log_a), stats.dirichlet(np.exp(np.float64(log_a)))
+    np.testing.assert_allclose(law.mean, exact.mean(), 1e-5)
+    np.testing.assert_allclose(law.variance, exact.var(), 1e-5)
+    density_slope = jax.grad(law.log_prob)(law.mode)
+    # Every part's derivative is the same at the mode: none can grow at another's expense.
+    np.testing.assert_allclose(density_slope, jnp.full(3, density_slope[0]), 1e-4)
+
+
+def test_parts_of_samples_are_beta():
+    log_a = jnp.array([-1.0, 0.5, 2.0])
+    keys = jax.random.split(jax.random.key(0), 30_000)
+    sample = np.float64(jax.jit(jax.vmap(Dirichlet(log_a).sample))(keys))
+    np.testing.assert_allclose(np.sum(sample, axis=1), 1.0, rtol=1e-6)
+    a = np.exp(np.float64(log_a))
+    for k in range(3):
+        assert stats.kstest(sample[:, k], stats.beta(a[k], a.sum() - a[k]).cdf).pvalue > 1e-3
+
+
+def test_gradients_of_expectations_are_those_of_the_closed_form():
+    log_a, weights = jnp.array([-1.0, 0.5, 2.0]), jnp.array([1.0, -2.0, 0.5])
+
+    def drawn(log_a, key):
+        return jnp.sum(weights * Dirichlet(log_a).sample(key))
+
+    keys = jax.random.split(jax.random.key(1), 5_000)
+    gradients = np.float64(jax.jit(jax.vmap(jax.grad(drawn), (None, 0)))(log_a, keys))
+    exact = jax.grad(lambda log_a: jnp.sum(weights * jax.nn.softmax(log_a)))(log_a)
+    error = np.abs(np.mean(gradients, axis=0) - exact)
+    assert np.all(error <= 4 * np.std(gradients, axis=0) / np.sqrt(5_000))
+
+
+def test_a_scalar_is_refused():
+    with pytest.raises(ValueError, match=r"Dirichlet expected .* last axis of parts.*Beta"):
+        Dirichlet(jnp.array(0.0))

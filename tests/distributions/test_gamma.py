@@ -1,0 +1,218 @@
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from oracles import (
+    TOLERANCES,
+    assert_near,
+    check_closed_form,
+    check_kolmogorov_smirnov,
+    check_log_prob,
+    check_pathwise_gradient,
+)
+from scipy import special, stats
+
+from jaxvae.distributions import ChiSquared, Erlang, Exponential, Gamma
+from jaxvae.distributions.composition._log_gamma import sample_log_gamma
+
+# (log_concentration, log_rate): concentrations from 1e-8 to 1e6.
+SETTINGS = [
+    (-18.0, 0.0),
+    (-7.0, 6.7),
+    (-2.0, -5.3),
+    (-0.1, 0.3),
+    (0.0, 2.0),
+    (0.1, 20.0),
+    (3.0, -20.0),
+    (7.0, 1.1),
+    (11.0, 0.0),
+    (13.8, -3.3),
+]
+ORDINARY = [s for s in SETTINGS if -3 < s[0] < 8]
+
+
+def around(log_concentration, log_rate):
+    mean, width = np.exp(log_concentration - log_rate), np.exp(-0.5 * log_concentration)
+    near = [1 + k * width for k in (-3.0, -1.0, -0.1, 0.2, 1.0, 6.0) if 1 + k * width > 0]
+    return [t * mean for t in (1e-9, 1e-2, 0.6, 1.0, 1.001, 1.7, 20.0, 400.0, *near)]
+
+
+def log_density(x, log_a, log_r):
+    if x < 0:
+        return -mpmath.inf
+    a = mpmath.exp(log_a)
+    return a * log_r + (a - 1) * mpmath.log(x) - mpmath.exp(log_r) * x - mpmath.loggamma(a)
+
+
+def test_log_prob_is_exact_for_every_concentration():
+    check_log_prob(Gamma, SETTINGS, lambda *p: [-1.0, *around(*p)], log_density)
+
+
+@pytest.mark.parametrize(("log_a", "expected"), [(-1.0, jnp.inf), (0.0, 2.0), (1.0, -jnp.inf)])
+def test_log_prob_at_zero_is_the_limit(log_a, expected):
+    law = Gamma(jnp.array([log_a]), jnp.array([2.0]))
+    assert float(law.log_prob(jnp.zeros(1))) == expected
+    assert float(law.log_prob(jnp.array([jnp.inf]))) == -jnp.inf
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
+def test_scores_are_exact_inside_and_zero_outside(dtype):
+    score = jax.vmap(jax.grad(lambda p, x: Gamma(*p).log_prob(x), (0, 1)), (None, 0))
+    score, tolerance = jax.jit(score), TOLERANCES[dtype]
+    with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(50):
+        for parameters in SETTINGS:
+            held = tuple(jnp.asarray(p, dtype) for p in parameters)
+            # The last two are outside; at zero the density is finite only for a = 1.
+            values = jnp.asarray([*around(*parameters)[:12], -1.0, 0.0], dtype)
+            (by_a, by_r), by_x = jax.tree.map(np.float64, score(held, values))
+            x = [mpmath.mpf(float(v)) for v in values[:-2]]
+            log_a, log_r = (mpmath.mpf(float(p)) for p in held)
+            a, r = mpmath.exp(log_a), mpmath.exp(log_r)
+            psi = mpmath.psi(0, a)
+            # Of the spread of the score, the root of a.
+            spread = max(1.0, float(mpmath.sqrt(a)))
+            exact = np.array([float(a * (log_r + mpmath.log(v) - psi)) for v in x])
+            assert_near(by_a[:-2] / spread, exact / spread, tolerance, f"{parameters}")
+            exact = np.array([float(a - r * v) for v in x])
+            assert_near(by_r[:-2] / spread, exact / spread, tolerance, f"{parameters}")
+            # (a - 1)/x and r cancel: of their sizes.
+            size = np.array([float((a + 1) / v + r) for v in x])
+            exact = np.array([float((a - 1) / v - r) for v in x])
+            assert_near(by_x[:-2] / size, exact / size, tolerance, f"{parameters}")
+            assert by_a[-2] == by_r[-2] == by_x[-2] == by_x[-1] == by_a[-1] == 0
+
+
+def test_moments_and_entropy_are_their_closed_forms():
+    def exp(x):
+        return mpmath.exp(x)
+
+    def entropy(log_a, log_r):
+        a = exp(log_a)
+        return a - log_r + mpmath.loggamma(a) + (1 - a) * mpmath.psi(0, a)
+
+    def mode(a, r):
+        return max(exp(a) - 1, 0) / exp(r)
+
+    check_closed_form(lambda d: d.mean, Gamma, SETTINGS, lambda a, r: exp(a - r))
+    check_closed_form(lambda d: d.variance, Gamma, SETTINGS, lambda a, r: exp(a - 2 * r))
+    check_closed_form(lambda d: d.mode, Gamma, SETTINGS, mode)
+    check_closed_form(lambda d: d.entropy(), Gamma, SETTINGS, entropy)
+
+
+def test_samples_pass_kolmogorov_smirnov():
+    def cdf(x, log_a, log_r):
+        return stats.gamma.cdf(x, np.exp(log_a), scale=np.exp(-log_r))
+
+    check_kolmogorov_smirnov(Gamma, SETTINGS[2::2] + SETTINGS[-1:], cdf)
+
+
+def test_logarithms_of_samples_pass_where_samples_underflow():
+    log_a = jnp.full((100_000,), -7.0)
+    log_x = np.float64(Gamma(log_a, 0 * log_a).sample_log(jax.random.key(0)))
+    a = np.exp(-7.0)
+    assert np.mean(log_x < -100) > 0.9
+
+    def cdf(y):  # x^a / Gamma(a + 1) far below 1
+        tail = np.exp(np.minimum(a * y - special.gammaln(a + 1), 0.0))
+        return np.where(y < -100, tail, stats.gamma.cdf(np.exp(y), a))
+
+    assert stats.kstest(log_x, cdf).pvalue > 1e-3
+    sample = Gamma(log_a, 0 * log_a).sample(jax.random.key(0))
+    assert float(jnp.min(sample)) == float(jnp.finfo(jnp.float32).tiny)
+
+
+def test_gradients_of_expectations_are_those_of_the_closed_form():
+    check_pathwise_gradient(Gamma, ORDINARY, lambda a, r: jnp.exp(a - r), number=5_000)
+
+    def mean_log(a, r):
+        return jax.scipy.special.digamma(jnp.exp(a)) - r
+
+    check_pathwise_gradient(Gamma, ORDINARY, mean_log, jnp.log, number=5_000)
+
+
+def exact_slope(log_x, log_a):
+    """d log x / d log a at a fixed distribution function, by its differences in 40 digits."""
+    a, x = mpmath.exp(log_a), mpmath.exp(log_x)
+    h = a * mpmath.mpf(10) ** -12
+    upper = x > a
+    limits = (x, mpmath.inf) if upper else (0, x)
+    high, low = (mpmath.gammainc(s, *limits, regularized=True) for s in (a + h, a - h))
+    slope = (low - high) if upper else (high - low)
+    density = mpmath.exp(a * log_x - x - mpmath.loggamma(a))
+    return -a * slope / (2 * h) / density
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
+def test_implicit_derivatives_hold_the_distribution_function_fixed(dtype):
+    """Where JAX's own is wrong too: by factors at 1e-3, by percents at 1e6 (float32)."""
+    both = jax.vmap(jax.value_and_grad(lambda a, k: sample_log_gamma(k, a)))
+    with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(40):
+        concentrations = np.repeat([1e-3, 1e-2, 0.3, 2.0, 60.0, 95.0, 8e3, 9e3, 1e6], 2)
+        log_a = jnp.asarray(np.log(concentrations), dtype)
+        log_x, got = both(log_a, jax.random.split(jax.random.key(3), len(log_a)))
+        pairs = [
+            (mpmath.mpf(float(x)), mpmath.mpf(float(a))) for x, a in zip(log_x, log_a, strict=True)
+        ]
+        exact = np.array([float(exact_slope(*pair)) for pair in pairs])
+        assert_near(np.float64(got) / exact, np.ones_like(exact), TOLERANCES[dtype])
+
+
+def test_integer_shapes_are_erlang_and_a_shape_of_one_is_exponential():
+    x = jnp.array([1e-3, 0.5, 4.0, 30.0])
+    log_rate = jnp.array([-1.0, 0.0, 0.3, 1.0])
+    one = Gamma(jnp.zeros(4), log_rate)
+    np.testing.assert_allclose(
+        one.log_prob_by_factor(x), Exponential(log_rate).log_prob_by_factor(x), 1e-5, 1e-6
+    )
+    three = Gamma(jnp.full(4, jnp.log(3.0)), log_rate)
+    np.testing.assert_allclose(
+        three.log_prob_by_factor(x), Erlang(3, log_rate).log_prob_by_factor(x), 1e-5, 1e-6
+    )
+
+
+def test_cdf_is_that_of_scipy():
+    for log_a, log_r in ORDINARY:
+        x = np.float32(around(log_a, log_r))
+        law = Gamma(jnp.full(x.shape, log_a), jnp.full(x.shape, log_r))
+        exact = stats.gamma.cdf(x, np.exp(np.float32(log_a)), scale=np.exp(-np.float32(log_r)))
+        # JAX's incomplete Gamma function loses digits in proportion to the concentration.
+        error = np.max(np.abs(law.cdf(jnp.asarray(x)) - exact))
+        assert error <= 1e-5 + 1e-6 * np.exp(log_a)
+    assert float(Gamma(jnp.zeros(1), jnp.zeros(1)).cdf(jnp.array([-1.0]))[0]) == 0.0
+
+
+CHI_SQUARED = [(x,) for x in (-18.0, -7.0, -2.0, 0.0, 0.5, 1.0, 3.0, 7.0, 11.0, 13.8)]
+
+
+def test_chi_squared_is_a_gamma_of_half_its_degrees():
+    half = mpmath.log(2)
+    check_log_prob(
+        ChiSquared,
+        CHI_SQUARED,
+        lambda n: [-1.0, *around(n, 0.0)],
+        lambda x, n: log_density(x, n - half, -half),
+    )
+
+    def entropy(n):
+        a = mpmath.exp(n) / 2
+        return a + half + mpmath.loggamma(a) + (1 - a) * mpmath.psi(0, a)
+
+    check_closed_form(lambda d: d.mean, ChiSquared, CHI_SQUARED, mpmath.exp)
+    check_closed_form(lambda d: d.variance, ChiSquared, CHI_SQUARED, lambda n: 2 * mpmath.exp(n))
+    check_closed_form(lambda d: d.entropy(), ChiSquared, CHI_SQUARED, entropy)
+    check_closed_form(
+        lambda d: d.mode, ChiSquared, CHI_SQUARED, lambda n: max(mpmath.exp(n) - 2, 0)
+    )
+
+
+def test_chi_squared_samples_and_their_gradients():
+    def cdf(x, n):
+        return stats.chi2.cdf(x, np.exp(n))
+
+    ordinary = [s for s in CHI_SQUARED if s[0] > -3]
+    check_kolmogorov_smirnov(ChiSquared, ordinary[::2], cdf)
+    check_pathwise_gradient(ChiSquared, ordinary[:4], jnp.exp, number=5_000)
+    x = jnp.array([0.1, 1.0, 5.0, 9.0])
+    law = ChiSquared(jnp.array([-1.0, 0.0, 1.0, 2.0]))
+    np.testing.assert_allclose(law.cdf(x), cdf(x, np.float64(law.log_df)), 1e-5)

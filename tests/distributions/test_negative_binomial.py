@@ -1,0 +1,197 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from oracles import (
+    TOLERANCES,
+    assert_near,
+    check_chi_squared,
+    check_closed_form,
+    check_log_prob,
+    stored,
+)
+from scipy import stats
+
+from jaxvae.distributions import NegativeBinomial, Poisson
+
+MEANS_AND_THETAS = [
+    (1e-8, 1e-4),
+    (1e-8, 1e6),
+    (1e-2, 0.5),
+    (1.0, 1.0),
+    (3.0, 1e6),
+    (10.0, 1e-4),
+    (40.0, 2.5),
+    (1e3, 30.0),
+    (1e4, 1e4),
+    (200.0, 0.1),
+    (1e5, 0.2),
+    (1e6, 1e-4),
+    (1e6, 1.0),
+    (1e6, 1e6),
+]
+SETTINGS = [(float(np.log(mu)), float(np.log(theta))) for mu, theta in MEANS_AND_THETAS]
+DEVIATIONS = (-30, -8, -4, -2, -1, -0.3, 0, 0.3, 1, 2, 4, 8, 30)
+EXTREMES = list(itertools.product((-50.0, -20.0, 0.0, 20.0, 50.0), repeat=2))
+
+
+def counts(log_mean, log_theta):
+    mean = np.exp(log_mean)
+    deviation = np.sqrt(mean + np.exp(2 * log_mean - log_theta))
+    around = [np.floor(mean + t * deviation) for t in DEVIATIONS]
+    far = [0, 1, 2, 3, 10, 137, 1e4, 1e6, 1e7, mean // 2, 2 * mean // 1, mean // 30]
+    return np.clip(around + far, 0.0, 1e7)
+
+
+def log_mass(x, log_mean, log_theta):
+    if not mpmath.isfinite(x) or x < 0 or x != mpmath.floor(x):
+        return -mpmath.inf
+    mean, theta = mpmath.exp(log_mean), mpmath.exp(log_theta)
+    binomial = mpmath.loggamma(x + theta) - mpmath.loggamma(theta) - mpmath.loggamma(x + 1)
+    by_count = x * (log_mean - mpmath.log(theta + mean))
+    return binomial - theta * mpmath.log1p(mean / theta) + by_count
+
+
+def gradient(x, log_mean, log_theta):
+    mean, theta = mpmath.exp(log_mean), mpmath.exp(log_theta)
+    by_mean = theta * (x - mean) / (theta + mean)
+    digammas = mpmath.digamma(x + theta) - mpmath.digamma(theta)
+    return by_mean, theta * (digammas - mpmath.log1p(mean / theta)) - by_mean
+
+
+def hessian(x, log_mean, log_theta):
+    mean, theta = mpmath.exp(log_mean), mpmath.exp(log_theta)
+    total = theta + mean
+    mixed = theta * mean * (x - mean) / total**2
+    trigammas = mpmath.psi(1, x + theta) - mpmath.psi(1, theta)
+    rest = 1 / theta - 1 / total + (x - mean) / total**2
+    by_theta = gradient(x, log_mean, log_theta)[1] + theta**2 * (trigammas + rest)
+    return -theta * mean * (theta + x) / total**2, mixed, mixed, by_theta
+
+
+def mass(k, log_mean, log_theta):
+    theta = np.exp(log_theta)
+    return stats.nbinom.pmf(k, theta, 1.0 / (1.0 + np.exp(log_mean - log_theta)))
+
+
+def check_derivatives(differentiate, settings, values, exact, scale):
+    """Derivatives against mpmath, in units of ``scale(*stored parameters)`` or of their own."""
+    for dtype, tolerance in TOLERANCES.items():
+        with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
+            by_parameter = jax.jit(jax.vmap(differentiate(lambda d, x: d.log_prob(x)), (None, 0)))
+            for parameters in settings:
+                distribution = NegativeBinomial(*[jnp.asarray(p, dtype) for p in parameters])
+                held = stored(distribution)
+                points = jnp.asarray(values(*held), dtype)
+                got = np.stack(jax.tree.leaves(by_parameter(distribution, points)), -1)
+                wanted = [
+                    [float(d) for d in exact(mpmath.mpf(float(x)), *map(mpmath.mpf, held))]
+                    for x in points
+                ]
+                unit = np.array(scale(*held))
+                assert_near(got / unit, wanted / unit, tolerance, f"{parameters} at {points}")
+
+
+def test_log_prob_is_exact_from_the_mode_into_the_tails():
+    check_log_prob(NegativeBinomial, SETTINGS, counts, log_mass)
+    outside = [-1.0, 0.5, 2.5, -np.inf, np.inf]
+    check_log_prob(NegativeBinomial, SETTINGS, lambda *_: outside, log_mass)
+
+
+def test_gradients_are_exact():
+    # Relative to the score's standard deviation too: a float32 logarithm of a million differs
+    # from its neighbours by a whole count.
+    def scale(log_mean, log_theta):
+        deviation = np.exp(0.5 * (log_mean - np.logaddexp(0.0, log_mean - log_theta)))
+        return max(1.0, deviation), 1.0
+
+    check_derivatives(jax.grad, SETTINGS, counts, gradient, scale)
+
+
+def test_hessians_are_exact_at_ordinary_parameters():
+    settings = itertools.product((-3.0, -1.0, 0.0, 1.5, 3.0, 6.0), (-4.0, 0.0, 2.0, 5.0, 9.0))
+    values = [0, 1, 2, 7, 30, 400]
+    check_derivatives(jax.hessian, settings, lambda *_: values, hessian, lambda *_: np.ones(4))
+
+
+def test_every_network_output_is_scored():
+    values = [0.0, 1.0, 3.0, 250.0, 1e4]
+    # theta + mu takes 44 digits at opposite ends, and so does the difference of digammas.
+    check_log_prob(NegativeBinomial, EXTREMES, lambda *_: values, log_mass, digits=120)
+    with mpmath.workdps(120):
+        check_derivatives(jax.grad, EXTREMES, lambda *_: values, gradient, lambda *_: np.ones(2))
+
+
+def test_parameters_beyond_the_range_are_its_end():
+    x = jnp.array([0.0, 7.0])
+    scored = jax.jit(jax.value_and_grad(lambda p: NegativeBinomial(*p).log_prob(x)))
+    for signs in itertools.product((-1.0, 1.0), repeat=2):
+        beyond, end = [tuple(jnp.full(2, size * sign) for sign in signs) for size in (1e4, 60.0)]
+        value, slopes = scored(beyond)
+        assert np.isfinite(value)
+        assert value == scored(end)[0]
+        np.testing.assert_array_equal(slopes, scored(end)[1])
+
+
+def test_it_is_poisson_as_the_inverse_dispersion_grows():
+    log_mean = jnp.log(jnp.array([1e-3, 0.5, 6.0, 1e3, 1e5]))
+    x = jnp.array([1.0, 0.0, 9.0, 950.0, 100_400.0])
+    limit = NegativeBinomial(log_mean, jnp.full(5, 50.0))
+    np.testing.assert_allclose(
+        limit.log_prob_by_factor(x), Poisson(log_mean).log_prob_by_factor(x), 2e-6
+    )
+    np.testing.assert_array_equal(limit.variance, limit.mean)
+
+
+def test_with_inverse_dispersion_one_it_is_geometric():
+    mean = jnp.array([0.1, 1.0, 5.0, 70.0])
+    x = jnp.array([0, 3, 2, 100])
+    got = NegativeBinomial.from_mean(mean, jnp.ones(4)).log_prob_by_factor(x)
+    np.testing.assert_allclose(got, stats.geom.logpmf(x + 1, 1 / (1 + np.float64(mean))), 1e-5)
+
+
+def test_masses_sum_to_one():
+    x = jnp.arange(20_000)
+    for parameters in ((-3.0, -2.0), (0.0, 1.0), (4.0, -0.5), (6.0, 8.0)):
+        distribution = NegativeBinomial(*map(jnp.array, parameters))
+        assert abs(float(jnp.sum(jnp.exp(jax.vmap(distribution.log_prob)(x)))) - 1.0) < 1e-5
+
+
+def test_scores_of_samples_average_to_zero():
+    sample = jax.jit(NegativeBinomial.sample)
+    differentiate = jax.jit(jax.grad(lambda d, x: d.log_prob(x)))
+    for parameters in ((-1.0, 0.5), (2.0, -1.0), (5.0, 3.0), (12.0, 6.0)):
+        distribution = NegativeBinomial(*[jnp.full(100_000, p) for p in parameters])
+        scores = differentiate(distribution, sample(distribution, jax.random.key(1)))
+        for score in map(np.float64, jax.tree.leaves(scores)):
+            assert abs(score.mean()) < 4 * score.std() / np.sqrt(100_000)
+
+
+def test_moments_and_mode_are_their_closed_forms():
+    check_closed_form(lambda d: d.mean, NegativeBinomial, SETTINGS, lambda a, b: mpmath.exp(a))
+    check_closed_form(
+        lambda d: d.variance,
+        NegativeBinomial,
+        SETTINGS,
+        lambda a, b: mpmath.exp(a) + mpmath.exp(2 * a - b),
+    )
+    log_probs = jax.jit(jax.vmap(lambda d, x: d.log_prob(x), (None, 0)))
+    x = jnp.arange(400.0)
+    for mean, theta in ((0.3, 2.0), (17.2, 0.4), (17.2, 3.0), (300.7, 1e4)):
+        distribution = NegativeBinomial.from_mean(jnp.array(mean), jnp.array(theta))
+        assert int(distribution.mode) == int(jnp.argmax(log_probs(distribution, x)))
+
+
+def test_samples_pass_chi_squared():
+    # The oracle tabulates every count between the smallest and the largest.
+    settings = [(a, b) for a, b in SETTINGS if a + np.logaddexp(0.0, a - b) < np.log(1e7)]
+    assert len(settings) >= 10
+    check_chi_squared(NegativeBinomial, settings, mass)
+
+
+def test_another_shape_of_the_dispersion_is_refused(without_type_checks):
+    with pytest.raises(ValueError, match=r"log_inverse_dispersion \(3,\).*broadcast_to"):
+        NegativeBinomial(jnp.zeros((2, 3)), jnp.zeros(3))

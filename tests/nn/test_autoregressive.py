@@ -1,0 +1,107 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flow_checks import check_log_det, check_round_trip, randomised, total_mass
+
+from jaxvae.distributions import Normal, Transformed
+from jaxvae.distributions.flows import Chain, Reversal
+from jaxvae.nn import InverseAutoregressive, masked_mlp
+
+POINTS = np.random.default_rng(3).normal(size=(3, 6))
+FORGET = 1 / (1 + np.exp(-2.0))
+
+
+def block(size=6, hidden=(16,), context=4, seed=0, scale=0.3):
+    """With every weight drawn, as the last layer of a fresh one is zero."""
+    weights = masked_mlp(size, outputs=2, hidden=hidden, context=context).init(jax.random.key(0))
+    weights = randomised(weights, seed, scale)
+    h = np.random.default_rng(seed + 1).normal(size=context)
+    return InverseAutoregressive(weights, jnp.asarray(h, weights["direct"].dtype))
+
+
+@pytest.mark.parametrize("size", [1, 2, 6])
+@pytest.mark.parametrize("hidden", [(), (3,), (16,), (11, 5, 16)])
+@pytest.mark.parametrize("context", [0, 4])
+def test_outputs_see_the_inputs_before_them_and_nothing_else(size, hidden, context):
+    network = masked_mlp(size, outputs=3, hidden=hidden, context=context)
+    params = randomised(network.init(jax.random.key(0)), 0)
+    x, h = jnp.linspace(-1.0, 1.0, size), jnp.ones(context)
+    jacobian = np.asarray(jax.jacfwd(network.apply, 1)(params, x, h))
+    assert jacobian.shape == (3, size, size)
+    before = np.tril(np.ones((size, size)), -1)
+    np.testing.assert_array_equal(jacobian != 0, np.broadcast_to(before > 0, jacobian.shape))
+    if context:
+        assert np.all(np.asarray(jax.jacfwd(network.apply, 2)(params, x, h)) != 0)
+
+
+def test_without_direct_connections_the_hidden_units_carry_every_dependence():
+    network = masked_mlp(6, outputs=1, hidden=(12, 12), context=0)
+    params = randomised(network.init(jax.random.key(0)), 0)
+    params["direct"] = jnp.zeros_like(params["direct"])
+    jacobian = np.asarray(jax.jacfwd(network.apply, 1)(params, jnp.ones(6), jnp.zeros(0)))[0]
+    np.testing.assert_array_equal(jacobian != 0, np.tril(np.ones((6, 6)), -1) > 0)
+
+
+def test_a_fresh_network_gives_zero_and_its_last_layer_learns_at_once():
+    network = masked_mlp(6, outputs=2, hidden=(16,), context=4)
+    params, x, h = network.init(jax.random.key(1)), jnp.ones(6), jnp.ones(4)
+    np.testing.assert_array_equal(network.apply(params, x, h), np.zeros((2, 6)))
+    first = np.asarray(params["layers"][0]["kernel"])
+    assert 0.2 < np.std(first) * np.sqrt(3) < 1.0
+    gradient = jax.grad(lambda p: jnp.sum(network.apply(p, x, h)))(params)
+    for leaf in jax.tree.leaves(gradient["layers"][1]):
+        assert np.any(leaf != 0)
+
+
+def test_masked_weights_have_no_gradient():
+    flow = block()
+    gradient = jax.grad(lambda flow: jnp.sum(flow.forward(jnp.ones(6))[0]))(flow).weights
+    direct = np.asarray(gradient["direct"]).reshape(6, 2, 6)
+    below = np.triu(np.ones((6, 6)), 1) > 0  # input j reaches output i > j
+    np.testing.assert_array_equal(np.any(direct != 0, axis=1), below)
+
+
+@pytest.mark.parametrize(("hidden", "context"), [((16,), 4), ((9, 9), 0), ((), 3)])
+def test_log_determinant_is_that_of_the_jacobian_and_the_inverse_leads_back(hidden, context):
+    check_log_det(lambda: block(hidden=hidden, context=context), POINTS)
+    check_round_trip(lambda: block(hidden=hidden, context=context), POINTS)
+
+
+def test_the_jacobian_is_triangular_with_the_gates_on_its_diagonal():
+    jacobian = np.asarray(jax.jacfwd(lambda x: block().forward(x)[0])(jnp.ones(6)))
+    np.testing.assert_array_equal(np.triu(jacobian, 1), 0.0)
+    assert np.all((np.diagonal(jacobian) > 0) & (np.diagonal(jacobian) < 1))
+    assert np.all(jacobian[np.tril_indices(6, -1)] != 0)
+
+
+def test_a_fresh_block_multiplies_by_the_forget_gate():
+    weights = masked_mlp(6, outputs=2, hidden=(8,), context=2).init(jax.random.key(0))
+    flow = InverseAutoregressive(weights, jnp.array([5.0, -3.0]))
+    x = jnp.asarray(POINTS[0], jnp.float32)
+    y, log_det = flow.forward(x)
+    np.testing.assert_allclose(y, FORGET * x, rtol=1e-6)
+    np.testing.assert_allclose(log_det, 6 * np.log(FORGET), rtol=1e-6)
+
+
+def test_a_coordinate_whose_turn_has_not_come_does_no_harm():
+    """The second gate is e^-198 at zero, where the search begins, and ordinary at the answer."""
+    weights = masked_mlp(2, outputs=2, hidden=()).init(jax.random.key(0))
+    weights["layers"][0]["bias"] = jnp.array([0.0, 0.0, 0.0, -200.0])
+    weights["direct"] = weights["direct"].at[0, 3].set(200.0)
+    flow, x = InverseAutoregressive(weights, jnp.zeros(0)), jnp.array([1.0, 0.5])
+    y, _ = flow.forward(x)
+    np.testing.assert_allclose(flow.inverse(y)[0], x, rtol=1e-4)
+
+
+def test_the_density_integrates_to_one():
+    flow = Chain((block(2, seed=3, scale=0.7), Reversal(), block(2, seed=4, scale=0.7)))
+    q = Transformed(Normal(jnp.array([0.5, 0.2]), jnp.array([0.2, 0.1])), flow)
+    np.testing.assert_allclose(total_mass(q), 1.0, atol=1e-4)
+
+
+def test_sizes_are_checked():
+    with pytest.raises(ValueError, match=r"a width of nn.masked_mlp expected .* got 0"):
+        masked_mlp(3, outputs=2, hidden=(0,))
+    with pytest.raises(ValueError, match=r"InverseAutoregressive.forward .*\(6,\), got \(5,\)"):
+        block().forward(jnp.zeros(5))

@@ -1,0 +1,219 @@
+"""Importance-weighted bounds against exact expectations over pairs of draws, and against theory."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import mixed
+import numpy as np
+import ppca
+import pytest
+
+from jaxvae import metrics, objectives
+from jaxvae.distributions import Bernoulli
+from jaxvae.objectives import by_factor, elbo, iwae, renyi
+
+PARAMS = ppca.inexact_params()
+EXAMPLE = jax.tree.map(lambda leaf: leaf[0], ppca.examples(1))
+EVIDENCE = float(ppca.exact_log_evidence(PARAMS.generative, np.asarray(EXAMPLE.target)))
+
+
+def bounds(objective=iwae, params=PARAMS, size=20_000, **options):
+    @jax.jit
+    @jax.vmap
+    def one(key):
+        return objective(ppca.model, params, EXAMPLE, key=key, **options)
+
+    return jax.tree.map(np.float64, one(jax.random.split(jax.random.key(4), size)))
+
+
+def test_one_sample_is_the_elbo_with_a_sampled_divergence():
+    single = bounds(num_samples=1, size=50).bound
+    elbos = bounds(elbo, kl=objectives.monte_carlo, size=50).bound
+    np.testing.assert_allclose(single, elbos, rtol=1e-6)
+
+
+def test_the_bound_rises_with_samples_and_never_passes_the_evidence():
+    narrow = PARAMS.inference._replace(log_scale=ppca.exact_params().inference.log_scale - 0.5)
+    params = PARAMS._replace(inference=narrow)
+    means, errors = [], []
+    for number, size in ((1, 40_000), (5, 40_000), (50, 20_000), (500, 5000)):
+        got = bounds(params=params, num_samples=number, size=size)
+        means.append(np.mean(got.bound))
+        errors.append(np.std(got.bound) / np.sqrt(size))
+        assert np.all(got.bound >= got.parts["elbo"] - 1e-4)
+    for (smaller, larger), (first, second) in zip(
+        itertools.pairwise(means), itertools.pairwise(errors), strict=True
+    ):
+        assert larger > smaller + 4 * np.hypot(first, second)
+    assert means[-1] < EVIDENCE + 4 * errors[-1]
+
+
+def test_with_the_exact_posterior_every_number_of_samples_gives_the_evidence():
+    for alpha in (0.0, 0.5):
+        got = bounds(renyi, ppca.exact_params(), 100, num_samples=7, alpha=alpha).bound
+        np.testing.assert_allclose(got, np.full(100, EVIDENCE), rtol=3e-6)
+
+
+def test_renyi_lies_between_the_elbo_and_iwae():
+    options = {"num_samples": 10, "size": 2000}
+    values = [bounds(renyi, alpha=alpha, **options).bound for alpha in (0.0, 0.3, 0.7, 0.999)]
+    for larger, smaller in itertools.pairwise(values):
+        assert np.all(larger >= smaller - 1e-4)
+    weights = bounds(renyi, alpha=0.0, **options)
+    np.testing.assert_array_equal(values[0], bounds(iwae, **options).bound)
+    np.testing.assert_allclose(values[3], weights.parts["elbo"], atol=0.02)
+
+
+DISCRETE = {
+    "score": {"gradient": objectives.score_function},
+    "VIMCO": {"gradient": objectives.score_function, "baseline": objectives.leave_one_out},
+}
+MIXED = {
+    "score": {"gradient": objectives.score_function},
+    "score and pathwise": {"gradient": by_factor(objectives.score_function, objectives.pathwise)},
+    "VIMCO and pathwise": {
+        "gradient": by_factor(objectives.score_function, objectives.pathwise),
+        "baseline": objectives.leave_one_out,
+    },
+    "VIMCO and double": {
+        "gradient": by_factor(objectives.score_function, objectives.doubly_reparameterised),
+        "baseline": objectives.leave_one_out,
+    },
+}
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [(mixed.discrete, options) for options in DISCRETE.values()]
+    + [(mixed.mixed, options) for options in MIXED.values()],
+    ids=[f"discrete {name}" for name in DISCRETE] + [f"mixed {name}" for name in MIXED],
+)
+def test_gradients_and_bounds_of_two_weights_are_exact_in_the_mean(model, options, alpha):
+    params = model.init(jax.random.key(0))
+    got, gradient = mixed.estimates(
+        renyi, model, params, 40_000, num_samples=2, alpha=alpha, **options
+    )
+    exact = jax.jit(jax.value_and_grad(partial(mixed.exact_bound, model)))
+    value, expected = exact(params, alpha)
+    mixed.assert_unbiased(gradient, expected)
+    mixed.assert_unbiased(got.bound, value)
+    np.testing.assert_allclose(got.surrogate, got.bound, rtol=1e-5, atol=1e-5)
+
+
+# q(z) of one number: the mixed model with a single label.
+def line(gradient, **options):
+    model = mixed.mixed._replace(
+        posterior=lambda params, x, context: mixed.mixed.posterior(params, x, context).given(
+            mixed.LABELS[0]
+        ),
+        prior=lambda params, context: mixed.mixed.prior(params, context).given(mixed.LABELS[0]),
+        likelihood=lambda params, z, context: mixed.mixed.likelihood(
+            params, (mixed.LABELS[0], z), context
+        ),
+    )
+    params = model.init(jax.random.key(0))
+    return (
+        model,
+        params,
+        mixed.estimates(renyi, model, params, 40_000, num_samples=2, gradient=gradient, **options),
+    )
+
+
+def line_bound(model, params, alpha, stopped=False):
+    q = model.posterior(params, mixed.X, None)
+    z = jax.vmap(q.transform)(mixed.NODES)
+    density = jax.lax.stop_gradient(q) if stopped else q
+    log_w = (1 - alpha) * mixed.log_weights(model, params, z, density)
+    bound = (jnp.logaddexp(log_w[:, None], log_w[None, :]) - jnp.log(2.0)) / (1 - alpha)
+    weight = mixed.LOG_WEIGHTS[:, None] + mixed.LOG_WEIGHTS[None, :]
+    return jnp.sum(jnp.exp(weight) * bound)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+@pytest.mark.parametrize(
+    "gradient",
+    [objectives.pathwise, objectives.score_function, objectives.doubly_reparameterised],
+)
+def test_continuous_gradients_are_exact_in_the_mean(gradient, alpha):
+    model, params, (got, gradients) = line(gradient, alpha=alpha)
+    value, exact = jax.value_and_grad(partial(line_bound, model))(params, alpha)
+    mixed.assert_unbiased(gradients, exact)
+    mixed.assert_unbiased(got.bound, value)
+
+
+def test_sticking_the_landing_has_the_bias_that_theory_predicts():
+    model, params, (_, gradients) = line(objectives.sticking_the_landing, alpha=0.0)
+    predicted = jax.grad(lambda p: line_bound(model, p, 0.0, stopped=True))(params)
+    mixed.assert_unbiased(gradients, predicted)
+    exact = jax.grad(lambda p: line_bound(model, p, 0.0))(params)
+    error, standard_error = mixed.errors(gradients.inference, exact.inference)
+    assert np.max(np.abs(error) / standard_error) > 10
+
+
+def test_signal_to_noise_of_the_posterior_grows_with_samples_only_if_doubly_reparameterised():
+    examples = ppca.examples(4)
+
+    def ratio(gradient, number):
+        loss = partial(iwae, ppca.model, num_samples=number, gradient=gradient)
+        report = metrics.gradient_report(
+            loss, PARAMS, examples, key=jax.random.key(1), num_keys=2000
+        )
+        return float(report["inference"].signal_to_noise)
+
+    # Beyond a few samples each fourfold K halves the one and doubles the other.
+    plain = [ratio(objectives.pathwise, number) for number in (64, 256, 1024)]
+    double = [ratio(objectives.doubly_reparameterised, number) for number in (64, 256, 1024)]
+    np.testing.assert_allclose(np.divide(plain[:-1], plain[1:]), 2.0, rtol=0.2)
+    np.testing.assert_allclose(np.divide(double[1:], double[:-1]), 2.0, rtol=0.2)
+
+
+def test_a_relaxed_bound_is_that_of_the_hard_events():
+    params = mixed.discrete.init(jax.random.key(0))
+    got, _ = mixed.estimates(
+        iwae, mixed.discrete, params, num_samples=2, gradient=objectives.gumbel_softmax
+    )
+    mixed.assert_unbiased(got.bound, mixed.exact_bound(mixed.discrete, params))
+    assert abs(np.mean(got.surrogate) - np.mean(got.bound)) > 0.01
+
+
+REFUSED = {
+    "alpha of one": ({"alpha": 1.0}, r"alpha expected a number in \[0, 1\).*elbo"),
+    "negative alpha": ({"alpha": -0.1}, "alpha expected"),
+    "no samples": ({"num_samples": 0}, "num_samples expected a positive integer"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_settings_are_refused(options, message):
+    options = {"num_samples": 2, "alpha": 0.0} | options
+    with pytest.raises(ValueError, match=message):
+        renyi(ppca.model, PARAMS, EXAMPLE, key=jax.random.key(0), **options)
+
+
+def test_enumeration_has_no_importance_weights():
+    model = mixed.discrete
+    with pytest.raises(ValueError, match="expected sampled latents, got enumerated"):
+        iwae(
+            model,
+            model.init(None),
+            mixed.EXAMPLE,
+            key=jax.random.key(0),
+            num_samples=2,
+            gradient=objectives.enumerated,
+        )
+
+
+def test_double_reparameterisation_needs_a_path():
+    model = ppca.model._replace(posterior=lambda params, x, context: Bernoulli(jnp.zeros(2)))
+    with pytest.raises(ValueError, match=r"doubly_reparameterised expected .* got Bernoulli"):
+        iwae(
+            model,
+            PARAMS,
+            EXAMPLE,
+            key=jax.random.key(0),
+            num_samples=2,
+            gradient=objectives.doubly_reparameterised,
+        )
