@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
-from jaxvae.distributions import kl_by_factor
+from jaxvae.distributions import kl_by_factor, representative
 from jaxvae.model import Example, LatentVariableModel, Params
 
 
@@ -25,7 +25,7 @@ def kl_per_dimension(
         examples: examples along the first axis of every array.
 
     Raises:
-        ValueError: if the KL has no closed form.
+        ValueError: if the KL has no closed form in each dimension, as that of a flow.
     """
 
     def one(example):
@@ -39,9 +39,13 @@ def kl_per_dimension(
 def posterior_means(
     model: LatentVariableModel, params: Params, examples: Example
 ) -> Float[Array, "examples latent"]:
-    """The mean of q(z | x, c) for each example."""
+    """The mean of q(z | x, c) for each example.
+
+    Where the posterior is a flow, whose mean has no closed form, it is
+    ``distributions.representative``: the image of the base's mean.
+    """
     return lax.map(
-        lambda example: model.posterior(params, example.inputs, example.context).mean,
+        lambda example: representative(model.posterior(params, example.inputs, example.context)),
         examples,
         batch_size=256,
     )

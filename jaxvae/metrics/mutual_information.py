@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
+from jaxvae.distributions import batch_axes, batched, take
 from jaxvae.model import Example, LatentVariableModel, Params
 
 
@@ -59,7 +60,8 @@ def mutual_information(
         KL add up to an estimate of the mean KL.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive, or the posterior is a flow without an inverse. That
+            of an inverse autoregressive flow takes d passes for each of the N^2 densities.
 
     Reference: Hoffman and Johnson (2016), "ELBO surgery".
     """
@@ -68,23 +70,24 @@ def mutual_information(
     size = jax.tree.leaves(examples)[0].shape[0]
     chunk, log_size = min(chunk, size), math.log(size)
     starts = jnp.arange(0, size, chunk)
-    posteriors = lax.map(
+    posteriors = batched(
         lambda example: model.posterior(params, example.inputs, example.context),
-        examples,
+        (examples,),
         batch_size=batch,
     )
+    axes = batch_axes(posteriors)
 
     def one(argument):
         number, context, key = argument
-        q = jax.tree.map(lambda leaf: leaf[number], posteriors)
+        q = take(posteriors, number)
         z = q.sample(key)
         # Not the density that comes with the sample: this one rounds like those it is compared to.
         own = q.log_prob(z)
 
         def add(total: Array, start: Array) -> tuple[Array, None]:
             index = start + jnp.arange(chunk)
-            some = jax.tree.map(lambda leaf: leaf[jnp.minimum(index, size - 1)], posteriors)
-            log_ratio = jax.vmap(lambda q: q.log_prob(z))(some) - own
+            some = take(posteriors, jnp.minimum(index, size - 1))
+            log_ratio = jax.vmap(lambda q: q.log_prob(z), (axes,))(some) - own
             # The last chunk may reach beyond N; the example itself is counted from the start.
             counted = (index < size) & (index != number)
             return total + jnp.sum(jnp.exp(jnp.where(counted, log_ratio, -jnp.inf))), None

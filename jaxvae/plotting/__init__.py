@@ -1,6 +1,9 @@
 """Pictures: functions that return a matplotlib Figure and show or save nothing."""
 
 from jaxvae.plotting.curves import elbo_curve as elbo_curve
+from jaxvae.plotting.estimation import density_fits as density_fits
+from jaxvae.plotting.estimation import descent_paths as descent_paths
+from jaxvae.plotting.estimation import objective_curve as objective_curve
 from jaxvae.plotting.images import image_grid as image_grid
 from jaxvae.plotting.images import reconstructions as reconstructions
 from jaxvae.plotting.images import traversals as traversals
@@ -8,3 +11,7 @@ from jaxvae.plotting.latent import latent_grid as latent_grid
 from jaxvae.plotting.latent import latent_paths as latent_paths
 from jaxvae.plotting.latent import latent_scatter as latent_scatter
 from jaxvae.plotting.latent import manifold as manifold
+from jaxvae.plotting.regression import error_curves as error_curves
+from jaxvae.plotting.regression import fitted_curves as fitted_curves
+from jaxvae.plotting.transformations import SampledLaw as SampledLaw
+from jaxvae.plotting.transformations import sampled_laws as sampled_laws
