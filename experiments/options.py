@@ -25,8 +25,10 @@ class Training:
     """Passes over the training rows."""
     batch_size: int = 64
     """Rows in a step, of all devices together."""
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    """Adam, or RMSprop with decay 0.9."""
     learning_rate: float = 1e-3
-    """Of Adam, at its highest."""
+    """Of the optimiser, at its highest."""
     schedule: Literal["constant", "cosine", "warmup_cosine"] = "constant"
     """Of the learning rate: constant, cosine decay to 0, the same after a linear warm-up."""
     warmup_epochs: int = 1
@@ -141,7 +143,7 @@ class Session:
 
 
 def optimiser(options: Training, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Adam with the schedule, the clipping and the average that were asked for."""
+    """The optimiser with the schedule, the clipping and the average that were asked for."""
     peak, steps = options.learning_rate, options.epochs * steps_per_epoch
     warmup = options.warmup_epochs * steps_per_epoch
     schedules: dict[str, Callable[[], Any]] = {
@@ -149,10 +151,11 @@ def optimiser(options: Training, steps_per_epoch: int) -> optax.GradientTransfor
         "cosine": lambda: optax.cosine_decay_schedule(peak, steps),
         "warmup_cosine": lambda: optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps),
     }
-    adam = optax.adam(schedules[options.schedule]())
+    make = {"adam": optax.adam, "rmsprop": optax.rmsprop}[options.optimiser]
+    chosen = make(schedules[options.schedule]())
     if options.clip_norm is not None:
-        adam = optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)
-    return adam if options.average is None else training.with_average(adam, options.average)
+        chosen = optax.chain(optax.clip_by_global_norm(options.clip_norm), chosen)
+    return chosen if options.average is None else training.with_average(chosen, options.average)
 
 
 def settings(options: Training, steps_per_epoch: int) -> Callable[[Array], Any] | None:

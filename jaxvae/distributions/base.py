@@ -95,17 +95,16 @@ class Explicit:
 class Factorised:
     """Independent coordinates: what follows from ``log_prob_by_factor``, the density of each.
 
-    All fields of a family have the shape of the event.
+    All fields of a family that are arrays have the shape of the event.
     """
 
     def __post_init__(self: Any) -> None:
-        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        _check.same_shape(type(self).__name__, **arrays)
+        _check.same_shape(type(self).__name__, **_arrays(self))
 
     @property
     def event_shape(self: Any) -> Shape:
         """Shape of one event."""
-        return tuple(getattr(self, dataclasses.fields(self)[0].name).shape)
+        return tuple(next(iter(_arrays(self).values())).shape)
 
     def log_prob(self: Any, value: Num[Array, "*event"]) -> Scalar:
         """Log-density or log-mass of one event, in nats; minus infinity outside the support."""
@@ -135,3 +134,10 @@ class Factorised:
             ValueError: if the family has no closed form.
         """
         return jnp.sum(self.entropy_by_factor())
+
+
+def _arrays(distribution: Any) -> dict[str, Array]:
+    """The fields that are no settings."""
+    fields = dataclasses.fields(distribution)
+    names = [field.name for field in fields if not field.metadata.get("static")]
+    return {name: getattr(distribution, name) for name in names}

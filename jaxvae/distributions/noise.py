@@ -17,8 +17,15 @@ from jaxvae._types import PRNGKey, Shape
 class Noise(Protocol):
     """Independent variables of one fixed law, which can be drawn, reflected and inverted."""
 
-    shape: Shape
-    dtype: Any
+    @property
+    def shape(self) -> Shape:
+        """Shape of the variables."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Their floating-point type."""
+        ...
 
     def sample(self, key: PRNGKey) -> Array:
         """Draw all variables."""

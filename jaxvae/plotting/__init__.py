@@ -1,5 +1,6 @@
 """Pictures: functions that return a matplotlib Figure and show or save nothing."""
 
+from jaxvae.plotting.comparison import score_comparison as score_comparison
 from jaxvae.plotting.curves import elbo_curve as elbo_curve
 from jaxvae.plotting.estimation import density_fits as density_fits
 from jaxvae.plotting.estimation import descent_paths as descent_paths

@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
-from oracle_gradients import check_log_prob_gradient
 from oracles import (
     check_closed_form,
     check_kolmogorov_smirnov,
     check_log_prob,
+    check_log_prob_gradient,
     check_pathwise_gradient,
 )
 from scipy import stats

@@ -8,7 +8,6 @@ from jax.scipy.special import gammainc
 from jaxtyping import Float
 
 from jaxvae import _check
-from jaxvae._types import Shape
 from jaxvae.distributions._pytree import distribution, static
 from jaxvae.distributions._special import stirling_remainder
 from jaxvae.distributions.base import Explicit, Factorised
@@ -48,11 +47,6 @@ class Erlang(Explicit, Factorised):
     def from_rate(cls, shape: int, rate: Float[Array, "*event"]) -> "Erlang":
         r"""From a positive rate $\lambda$."""
         return cls(shape, jnp.log(rate))
-
-    @property
-    def event_shape(self) -> Shape:
-        """Shape of one event."""
-        return tuple(self.log_rate.shape)
 
     @property
     def noise(self) -> StandardUniform:

@@ -51,7 +51,7 @@ class Exponential(Explicit, Factorised):
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1 - e^{-\lambda x}$."""
-        return -jnp.expm1(-jnp.exp(self.log_rate) * jnp.maximum(value, 0.0))
+        return -jnp.expm1(-jnp.exp(self.log_rate) * jnp.where(value >= 0, value, 0.0))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,0 +1,239 @@
+"""Posterior families compared: diagonal, full covariance, and inverse autoregressive flow.
+
+The set-up is that of a public JAX implementation: 128 latents, perceptrons of 512 x 512, RMSprop,
+batches of 128, about 30,000 steps, static binarised MNIST, 1,000 importance samples:
+
+    python -m experiments.posteriors --seeds 3
+
+Each family has a folder of its own inside the run's, as a run of one model with all seeds; the
+table is in the run's metrics.json. ``--resume`` goes on with the family that was interrupted.
+"""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import jaxvae
+from experiments.devices import Devices
+from experiments.options import MAY_CHANGE, Running, Training, check_options, open_session
+from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
+
+Family = Literal[
+    "diagonal", "full_covariance", "low_rank", "inverse_autoregressive", "coupling", "planar"
+]
+
+
+@dataclass(frozen=True)
+class Model:
+    """The variational autoencoder and its posterior."""
+
+    posteriors: tuple[Family, ...] = ("diagonal", "full_covariance", "inverse_autoregressive")
+    """Families to compare, in this order."""
+    latent_dim: int = 128
+    """Number of latent dimensions."""
+    hidden: tuple[int, ...] = (512, 512)
+    """Widths of the hidden layers of encoder and decoder."""
+    blocks: int = 2
+    """Blocks of a flow."""
+    columns: int = 8
+    """Columns of the factor of low_rank."""
+    nll_samples: int = 1000
+    """Importance samples for the test log-likelihood of each image."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    dataset: str = "binarized_mnist"
+    """Binary images: binarized_mnist, or another set, which is binarised once with the seed."""
+    data_dir: str | None = None
+    """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
+    model: Model = field(default_factory=Model)
+    training: Training = field(
+        default_factory=partial(Training, epochs=77, batch_size=128, optimiser="rmsprop")
+    )
+    running: Running = field(default_factory=Running)
+    devices: Devices = field(default_factory=Devices)
+
+
+def posterior_recipe(config: Model, name: Family) -> Any:
+    """The family with its sizes, as a recipe."""
+    return {
+        "diagonal": partial(models.diagonal),
+        "full_covariance": partial(models.full_covariance),
+        "low_rank": partial(models.low_rank, config.columns),
+        "inverse_autoregressive": partial(
+            models.inverse_autoregressive, config.blocks, hidden=config.hidden
+        ),
+        "coupling": partial(models.coupling, config.blocks, hidden=config.hidden),
+        "planar": partial(models.planar, config.blocks),
+    }[name]
+
+
+def model_recipe(config: Model, name: Family, shape: tuple[int, ...]) -> partial:
+    """The model as a recipe, so that ``jaxvae.load`` can build it again."""
+    posterior = posterior_recipe(config, name)
+    outputs = recipe.build(posterior).num_outputs(config.latent_dim)
+    encoder: Any = partial(nn.mlp, shape, (outputs,), hidden=config.hidden)
+    decoder: Any = partial(nn.mlp, (config.latent_dim,), shape, hidden=config.hidden[::-1])
+    return partial(
+        models.vae,
+        encoder=encoder,
+        decoder=decoder,
+        latent_dim=config.latent_dim,
+        posterior=posterior,
+    )
+
+
+def load_data(config: Config) -> data.Dataset:
+    """Binary images, drawn once where the set has grey ones."""
+    dataset = data.load(config.dataset, config.data_dir, seed=config.running.seed)
+    if dataset.binarisation == "none":
+        return data.binarise(dataset, seed=config.running.seed)
+    return dataset
+
+
+def evaluate(
+    trained: jaxvae.Trained, loss: training.Loss, images: Array, key: Array, nll_samples: int
+) -> dict[str, Array]:
+    """Test bound and importance-sampled likelihood of one member."""
+    examples = jaxvae.Example(inputs=images, target=images)
+    model, params = trained
+    bound_key, likelihood_key = jax.random.split(key)
+    bound = metrics.evaluate(loss, params, examples, key=bound_key)
+    weights = metrics.importance_log_likelihood(
+        model, params, examples, key=likelihood_key, num_samples=nll_samples
+    )
+    return {
+        "test_elbo_nats": bound.mean.bound,
+        "test_kl_nats": bound.mean.parts["kl"],
+        "test_nll_nats": -jnp.mean(weights.log_likelihood),
+        "median_effective_sample_size": jnp.median(weights.effective_sample_size),
+    }
+
+
+def check(config: Config) -> None:
+    """Refuse what cannot be run, before anything is written."""
+    check_options(config.training, config.running, validation=True)
+    for name in ("latent_dim", "nll_samples", "blocks", "columns"):
+        value = getattr(config.model, name)
+        if value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+    chosen = config.model.posteriors
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"--posteriors expected each family once, got {' '.join(chosen) or 'none'}"
+        )
+
+
+def train(config: Config, dataset: data.Dataset, name: Family, out: Path) -> dict[str, Any]:
+    """Train and evaluate one family in a folder of its own, unless that is done; its metrics."""
+    folder = out / name
+    finished = folder / "metrics.json"
+    if config.running.resume and finished.exists():
+        return json.loads(finished.read_text())
+    resume = config.running.resume and folder.exists()
+    running = dataclasses.replace(config.running, out=str(folder), resume=resume)
+    config = dataclasses.replace(config, running=running)
+    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    model_from = model_recipe(config.model, name, images.shape[1:])
+    model = recipe.build(model_from)
+    loss = partial(objectives.elbo, model, kl=objectives.analytic_where_available)
+    held_out = dataset.validation or dataset.test
+    with open_session("posteriors", config, model_from) as session:
+        result = session.fit(
+            loss,
+            model.init,
+            images,
+            prepare=training.autoencode,
+            held_out=held_out.images,
+            members=training.vectorised,
+        )
+        run, count = session.run, session.members
+        parameters = training.members_of(session.chosen(result), count)
+        figures = [
+            evaluate(
+                jaxvae.Trained(model, params),
+                loss,
+                test,
+                jax.random.key(seed),
+                config.model.nll_samples,
+            )
+            for seed, params in enumerate(parameters, running.seed)
+        ]
+        curve = "test" if dataset.validation is None else "validation"
+        run.save_figure("elbo", plotting.elbo_curve(run.history(), held_out=curve))
+        return run.save_metrics(
+            {
+                **header(config, dataset),
+                "posterior": name,
+                **{key: np.asarray([figure[key] for figure in figures]) for key in figures[0]},
+                **training.training_metrics(result, run.history()),
+            }
+        )
+
+
+def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+    """What every metrics file of the experiment begins with."""
+    running = config.running
+    return {
+        "experiment": "posteriors",
+        "dataset": config.dataset,
+        **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+        "binarisation": dataset.binarisation,
+        "nll_samples": config.model.nll_samples,
+    }
+
+
+def compare(families: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The table: each family's figures under its name, and what is common to all."""
+    first = next(iter(families.values()))
+    table: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
+    table["train_seconds"] = sum(figures["train_seconds"] for figures in families.values())
+    for key in ("test_nll_nats", "test_elbo_nats", "test_kl_nats", "steps_per_second"):
+        for name, figures in families.items():
+            table |= {
+                f"{key}_{name}{end}": figures[key + end]
+                for end in ("", "_sd")
+                if key + end in figures
+            }
+    return table
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train and compare all families; returns the metrics."""
+    check(config)
+    dataset = load_data(config)
+    running = config.running
+    out = Path(running.out or f"runs/posteriors/{time.strftime('%Y%m%d-%H%M%S')}")
+    with training.open_run(
+        out,
+        config,
+        resume=running.resume,
+        overwrite=running.overwrite,
+        may_change=MAY_CHANGE,
+    ) as run:
+        families = {name: train(config, dataset, name, out) for name in config.model.posteriors}
+        report = run.save_metrics({**header(config, dataset), **compare(families)})
+        scores = {
+            name: (f["test_nll_nats"], f.get("test_nll_nats_sd")) for name, f in families.items()
+        }
+        label = "negative log-likelihood of the test images (nats)"
+        run.save_figure("posteriors", plotting.score_comparison(scores, label=label))
+    print(training.format_metrics(report))
+    print(f"\nPictures, metrics and a folder for each family: {run.directory}")
+    return report
+
+
+if __name__ == "__main__":
+    training.command_line(main, Config)
