@@ -26,6 +26,7 @@ ESTIMATORS = {
         SAMPLED, gradient=objectives.score_function, baseline=objectives.leave_one_out
     ),
 }
+DRAWS_BY_DIMENSION = 10
 _AT_ONCE = 2**20
 
 
@@ -43,8 +44,10 @@ class Gaussian:
     """Numbers of samples L in one estimate."""
     dimensions: tuple[int, ...] = (1, 3, 10, 30, 100)
     """Numbers of latent dimensions, with ten samples in one estimate."""
-    repeats: int = 4000
-    """Estimates that the variance is measured with."""
+    repeats: int = 2000
+    """Estimates that a variance is measured with, at most."""
+    budget: int = 200_000
+    """Samples in all estimates of a variance together, at most."""
 
 
 class Measured(NamedTuple):
@@ -142,8 +145,8 @@ def estimates(options: Gaussian, name: str, number: int, dimension: int, key: Ar
 
         return jax.grad(surrogate)(jnp.zeros(dimension))
 
-    keys = jax.random.split(key, options.repeats)
-    together = max(1, min(options.repeats, _AT_ONCE // (number * dimension)))
+    keys = jax.random.split(key, min(options.repeats, options.budget // number))
+    together = max(1, min(len(keys), _AT_ONCE // (number * dimension)))
     return lax.map(one, keys, batch_size=together)
 
 
@@ -177,11 +180,8 @@ def sweep(options: Gaussian, key: Array) -> tuple[dict[str, dict[int, Measured]]
 
     return (
         against(by_draws, [(number, number, options.dimension) for number in options.draws]),
-        against(by_dimension, [(d, _DRAWS_BY_DIMENSION, d) for d in options.dimensions]),
+        against(by_dimension, [(d, DRAWS_BY_DIMENSION, d) for d in options.dimensions]),
     )
-
-
-_DRAWS_BY_DIMENSION = 10
 
 
 def slope(found: dict[int, Measured]) -> float:

@@ -16,7 +16,7 @@ from scipy.stats import qmc
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.distributions.base import Distribution, Reparameterisable
-from jaxvae.distributions.noise import size
+from jaxvae.distributions.noise import Noise, size
 
 
 def independent(q: Distribution, key: PRNGKey, num_samples: int) -> PyTree:
@@ -64,14 +64,28 @@ def antithetic(q: Reparameterisable, key: PRNGKey, num_samples: int) -> Float[Ar
         0.0
     """
     _require_transformation("antithetic", q)
+    return jax.vmap(q.transform)(antithetic_noise(q.noise, key, num_samples))
+
+
+def antithetic_noise(law: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *noise"]:
+    r"""The noise of ``antithetic``: N/2 draws followed by their mirror images.
+
+    Args:
+        law: the law of the noise.
+        key: typed key, consumed.
+        num_samples: an even number N.
+
+    Raises:
+        ValueError: if the number is not even and positive.
+    """
     _check.positive("num_samples", num_samples)
     if num_samples % 2:
         raise ValueError(
             f"antithetic expected an even num_samples, got {num_samples}; "
             "each draw of the noise is used with its mirror image"
         )
-    noise = jax.vmap(q.noise.sample)(jax.random.split(key, num_samples // 2))
-    return jax.vmap(q.transform)(jnp.concatenate([noise, q.noise.reflect(noise)]))
+    noise = jax.vmap(law.sample)(jax.random.split(key, num_samples // 2))
+    return jnp.concatenate([noise, law.reflect(noise)])
 
 
 def quasi_monte_carlo(
@@ -102,15 +116,28 @@ def quasi_monte_carlo(
         True
     """
     _require_transformation("quasi_monte_carlo", q)
+    return jax.vmap(q.transform)(sobol_noise(q.noise, key, num_samples))
+
+
+def sobol_noise(law: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *noise"]:
+    r"""The noise of ``quasi_monte_carlo``: a Sobol net with a random digital shift.
+
+    Args:
+        law: the law of the noise, of at most 21201 variables.
+        key: typed key, consumed.
+        num_samples: N.
+
+    Raises:
+        ValueError: if the number is not a positive integer.
+    """
     _check.positive("num_samples", num_samples)
-    noise = q.noise
-    digits = jnp.finfo(noise.dtype).nmant
+    digits = jnp.finfo(law.dtype).nmant
     word = jnp.uint32 if digits < 32 else jnp.uint64
-    net = jnp.asarray(_sobol_net(size(noise), num_samples, digits), word)
-    flips = jax.random.bits(key, (1, size(noise)), word) >> (jnp.iinfo(word).bits - digits)
+    net = jnp.asarray(_sobol_net(size(law), num_samples, digits), word)
+    flips = jax.random.bits(key, (1, size(law)), word) >> (jnp.iinfo(word).bits - digits)
     # Midpoints of the cells, as StandardUniform draws them.
-    uniform = ((net ^ flips).astype(noise.dtype) + 0.5) * (2.0**-digits)
-    return jax.vmap(q.transform)(noise.from_uniform(uniform.reshape(num_samples, *noise.shape)))
+    uniform = ((net ^ flips).astype(law.dtype) + 0.5) * (2.0**-digits)
+    return law.from_uniform(uniform.reshape(num_samples, *law.shape))
 
 
 @functools.cache

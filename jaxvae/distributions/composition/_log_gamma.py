@@ -146,22 +146,40 @@ def dirichlet_log_density(x: Array, x_rest: Array, log_concentration: Array) -> 
         x_rest: what rounding took from them, zeros if they are known as they are.
         log_concentration: $\log a$.
     """
-    positive = x > 0
     # A part that is zero only counts where its exponent is not; any other number stands in.
-    parts = jnp.where(positive, x, 1.0)
+    density = _dirichlet_interior(jnp.where(x > 0, x, 1.0), x_rest, log_concentration)
+    at_zero = jnp.where(log_concentration == 0, 0.0, -jnp.sign(log_concentration) * jnp.inf)
+    boundary = jnp.sum(jnp.where(x == 0, at_zero, 0.0), axis=-1)
+    return jnp.where(jnp.any(x < 0, axis=-1), -jnp.inf, density + boundary)
+
+
+@jax.custom_jvp
+def _dirichlet_interior(x: Array, x_rest: Array, log_concentration: Array) -> Array:
+    """Log-density of positive parts, in deviations from their means."""
     concentration = jnp.exp(log_concentration)
     whole = jnp.sum(concentration, axis=-1)
-    deviations = log_fraction_ratios(parts, x_rest, log_concentration)
-    terms = gamma_term(concentration, log_concentration, deviations) - jnp.log(parts)
-    total, lost = sum_along_last((parts, x_rest))
-    density = (
+    deviations = log_fraction_ratios(x, x_rest, log_concentration)
+    terms = gamma_term(concentration, log_concentration, deviations) - jnp.log(x)
+    total, lost = sum_along_last((x, x_rest))
+    return (
         jnp.sum(terms, axis=-1)
         - gamma_term(whole, jnp.log(whole), jnp.zeros_like(whole))
         + whole * ((total - 1.0) + lost)
     )
-    at_zero = jnp.where(log_concentration == 0, 0.0, -jnp.sign(log_concentration) * jnp.inf)
-    boundary = jnp.sum(jnp.where(x == 0, at_zero, 0.0), axis=-1)
-    return jnp.where(jnp.any(x < 0, axis=-1), -jnp.inf, density + boundary)
+
+
+@_dirichlet_interior.defjvp
+def _dirichlet_interior_jvp(primals, tangents):
+    r"""The score $a_k(\log x_k - \psi(a_k) + \psi(\sum a))$: exponentials of deviations cancel."""
+    x, x_rest, log_concentration = primals
+    a = jnp.exp(log_concentration)
+    whole = jnp.sum(a, axis=-1, keepdims=True)
+    of_whole = stirling_slope(whole) - 0.5 / whole
+    deviations = log_fraction_ratios(x, x_rest, log_concentration)
+    score = a * (deviations - stirling_slope(a) + of_whole) + 0.5
+    slope = (a - 1.0) / x
+    change = jnp.sum(slope * tangents[0] + score * tangents[2], axis=-1)
+    return _dirichlet_interior(*primals), change
 
 
 def dirichlet_entropy(log_concentration: Array) -> Array:

@@ -5,6 +5,7 @@ each independent factor``, and lists them as ``CLOSED_FORMS``; a new file is nam
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +15,31 @@ from jaxtyping import Float
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions.base import Distribution
-from jaxvae.distributions.divergence import discrete, gaussian
+from jaxvae.distributions.divergence import (
+    bounded,
+    combined,
+    discrete,
+    extreme_values,
+    gamma,
+    gaussian,
+    location_scale,
+    logarithms,
+)
 
 _CLOSED_FORMS: dict[tuple[type, type], Callable[..., Array]] = {
     **gaussian.CLOSED_FORMS,
+    **location_scale.CLOSED_FORMS,
+    **gamma.CLOSED_FORMS,
+    **extreme_values.CLOSED_FORMS,
+    **logarithms.CLOSED_FORMS,
+    **bounded.CLOSED_FORMS,
     **discrete.CLOSED_FORMS,
 }
 
 
 def has_closed_form(q: Distribution, p: Distribution) -> bool:
-    """Whether ``kl_divergence(q, p)`` exists."""
-    return (type(q), type(p)) in _CLOSED_FORMS
+    """Whether ``kl_divergence(q, p)`` exists; for combinators, whether those of all parts do."""
+    return _without_closed_form(q, p) is None
 
 
 def kl_by_factor(q: Distribution, p: Distribution) -> Float[Array, "*factors"]:
@@ -35,22 +50,50 @@ def kl_by_factor(q: Distribution, p: Distribution) -> Float[Array, "*factors"]:
         p: the distribution that is compared with it, over the same events.
 
     Returns:
-        For independent coordinates the event's shape, for Categorical the shape without categories;
-        one number, of shape (), where either is a MultivariateNormal or a LowRankNormal, whose
-        coordinates depend on one another.
+        For independent coordinates the event's shape, for Categorical and Dirichlet the shape
+        without the last axis, for Independent the factors of all parts in one row; one number, of
+        shape (), for vectors whose coordinates depend on one another and for Joint.
 
     Raises:
         ValueError: if the pair has no closed form, or the event shapes differ.
     """
-    closed_form = _CLOSED_FORMS.get((type(q), type(p)))
-    if closed_form is None:
-        pairs = ", ".join(f"{a.__name__}||{b.__name__}" for a, b in _CLOSED_FORMS)
-        raise ValueError(
-            f"KL({type(q).__name__} || {type(p).__name__}) has no closed form here; those that "
-            f"exist are {pairs}. Use kl_monte_carlo, or kl=objectives.monte_carlo in a bound"
-        )
+    missing = _without_closed_form(q, p)
+    if missing is not None:
+        raise ValueError(_explanation(*missing))
     _check.event_shape("kl_divergence", q.event_shape, p.event_shape)
-    return closed_form(q, p)
+    if isinstance(q, combined.COMBINATORS):
+        return combined.by_factor(q, p, kl_by_factor)
+    return _CLOSED_FORMS[type(q), type(p)](q, p)
+
+
+def _without_closed_form(q: Any, p: Any, where: str = "") -> tuple[Any, Any, str] | None:
+    """The first pair of parts without a closed form and where it is, or None."""
+    if type(q) is not type(p) or not isinstance(q, combined.COMBINATORS):
+        return None if (type(q), type(p)) in _CLOSED_FORMS else (q, p, where)
+    pairs = combined.parts(q, p).items()
+    found = (_without_closed_form(*pair, f"{where}.{name}") for name, pair in pairs)
+    return next((missing for missing in found if missing), None)
+
+
+def _explanation(q: Any, p: Any, where: str) -> str:
+    """What is missing, what exists from the same q and to the same p, then the rest."""
+    families: dict[str, list[str]] = {}
+    for first, second in _CLOSED_FORMS:
+        families.setdefault(first.__name__, []).append(second.__name__)
+    name, other = type(q).__name__, type(p).__name__
+    own = families.pop(name, [])
+    rows = [f"from {name} there are {', '.join(own) if own else 'none'}"]
+    rows += (
+        [f"to {other} there are " + ", ".join(sources)]
+        if (sources := [first for first, seconds in families.items() if other in seconds])
+        else []
+    )
+    rows += [f"from {first} to {', '.join(seconds)}" for first, seconds in families.items()]
+    place = f" (q{where} and p{where})" if where else ""
+    return (
+        f"KL({name} || {other}){place} has no closed form here. Use kl_monte_carlo, or "
+        "kl=objectives.monte_carlo in a bound. Closed forms that exist:\n  " + "\n  ".join(rows)
+    )
 
 
 def kl_divergence(q: Distribution, p: Distribution) -> Scalar:

@@ -1,11 +1,13 @@
 """Estimators that differentiate through the samples."""
 
+from collections.abc import Callable
+
 import jax
-from jax import lax
+from jax import Array, lax
 
 from jaxvae._types import PRNGKey, Scalar
-from jaxvae.distributions import Distribution
-from jaxvae.objectives.estimators.draws import Draws, each, repeat, sampled
+from jaxvae.distributions import Distribution, Noise, Reparameterisable
+from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, each, repeat, sampled
 
 
 def pathwise(
@@ -22,6 +24,38 @@ def pathwise(
     _check_reparameterised("pathwise", q)
     z, log_q = repeat(q.sample_and_log_prob, key, num_samples)
     return sampled(z, log_q)
+
+
+def pathwise_from(
+    draw_noise: Callable[[Noise, PRNGKey, int], Array],
+) -> GradientEstimator:
+    r"""``pathwise`` with noise that is spread more evenly than independent draws.
+
+    Args:
+        draw_noise: ``distributions.sampling.antithetic_noise`` or ``sobol_noise``.
+
+    Returns:
+        An estimator for laws with an explicit transformation; ValueError for others.
+
+    Example:
+        >>> from jaxvae import distributions, objectives
+        >>> gradient = objectives.pathwise_from(distributions.sampling.antithetic_noise)
+    """
+
+    def estimator(
+        q: Distribution, *, key: PRNGKey, num_samples: int, temperature: float | Scalar = 0.0
+    ) -> Draws:
+        del temperature
+        if not isinstance(q, Reparameterisable):
+            raise ValueError(
+                "pathwise_from expected a law with an explicit transformation of noise, got "
+                f"{type(q).__name__}; use pathwise"
+            )
+        noise = draw_noise(q.noise, key, num_samples)
+        z, log_q = each(q.transform_and_log_prob, noise[:, None])
+        return sampled(z, log_q)
+
+    return estimator
 
 
 def sticking_the_landing(

@@ -1,0 +1,147 @@
+"""Training with all estimators side by side, and their noise at the same parameters."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from tqdm.auto import tqdm
+
+import jaxvae
+from experiments.estimator_tables import Family
+from jaxvae import metrics
+
+STAGES = ("at_start", "trained")
+_FITTED = "baseline_of_the_reference"
+
+
+class Noise(NamedTuple):
+    """Of one estimator; arrays have axes (stage, seed).
+
+    Attributes:
+        reports: group of parameters to the report of its gradient.
+        bias: norm of the mean error of the inference gradient over that of the exact gradient, and
+            its root mean square if there were no bias; None where there is no exact gradient.
+    """
+
+    reports: dict[str, metrics.GradientReport]
+    bias: tuple[np.ndarray, np.ndarray] | None
+
+
+def fresh(families: dict[str, Family], key: Array) -> dict[str, jaxvae.Params]:
+    """Parameters of every estimator; those of one model begin alike."""
+    everything = {}
+    keys = jax.random.split(key, len(families))
+    for (kind, family), each in zip(families.items(), keys, strict=True):
+        params = family.model.init(each)
+        for name, estimator in family.estimators.items():
+            mine = params if estimator.learns else params._replace(auxiliary=None)
+            everything[f"{kind}_{name}"] = mine
+        everything[f"{kind}_{_FITTED}"] = params.auxiliary
+    return everything
+
+
+def loss(
+    families: dict[str, Family],
+    params: dict[str, Any],
+    example: jaxvae.Example,
+    *,
+    key: Array,
+) -> jaxvae.Estimate:
+    """The surrogates of all estimators together, each of parameters of its own.
+
+    Besides, a baseline is fitted to what the reference's draws earn, without moving the reference.
+    """
+    surrogates, bounds = [], {}
+    for number, (kind, family) in enumerate(families.items()):
+        *keys, last = jax.random.split(jax.random.fold_in(key, number), len(family.estimators) + 1)
+        for each, (name, estimator) in zip(keys, family.estimators.items(), strict=True):
+            mine = params[f"{kind}_{name}"]
+            estimate = estimator.objective(family.model, mine, example, key=each)
+            surrogates.append(estimate.surrogate)
+            # Of several weights, the mean of their logarithms.
+            bounds[f"{kind}_{name}"] = estimate.parts.get("elbo", estimate.bound)
+        fitting = family.learning.objective(
+            family.model, with_fitted(kind, family, params, stop=True), example, key=last
+        )
+        surrogates.append(fitting.surrogate)
+    total = jnp.sum(jnp.stack(list(bounds.values())))
+    return jaxvae.Estimate(jnp.sum(jnp.stack(surrogates)), total, bounds)
+
+
+def with_fitted(
+    kind: str, family: Family, params: dict[str, Any], *, stop: bool = False
+) -> jaxvae.Params:
+    """The reference's parameters with the baseline that was fitted for them."""
+    reference = params[f"{kind}_{family.reference}"]
+    reference = lax.stop_gradient(reference) if stop else reference
+    return reference._replace(auxiliary=params[f"{kind}_{_FITTED}"])
+
+
+def compare(
+    family: Family, params: jaxvae.Params, examples: jaxvae.Example, key: Array, num_keys: int
+) -> dict[str, Noise]:
+    """Noise of every estimator's gradient of one batch, at the same parameters.
+
+    Args:
+        family: model and estimators.
+        params: with leading axes (stage, seed).
+        examples: the batch.
+        key: of the noise, the same for all parameters.
+        num_keys: gradients for each.
+    """
+    count = jax.tree.leaves(params)[0].shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), params)
+
+    def report(objective):
+        one = partial(metrics.gradient_report, objective, num_keys=num_keys)
+        found = jax.vmap(lambda params: one(params, examples, key=key))(flat)
+        return jax.tree.map(lambda leaf: np.asarray(leaf, float).reshape(count), found)
+
+    exact = family.estimators[family.reference].objective if family.is_exact else None
+    lengths = None if exact is None else report(partial(exact, family.model))["inference"].norm
+    noise = {}
+    for name, estimator in tqdm(family.estimators.items(), desc=f"noise, {family.title}"):
+        bias = None
+        # Bounds of several weights have another gradient to begin with.
+        if exact is not None and estimator.is_of_elbo and name != family.reference:
+            error = report(partial(_difference, estimator.objective, exact, family.model))
+            of_mean = error["inference"].noise / num_keys**0.5
+            square = np.maximum(error["inference"].norm ** 2 - of_mean**2, 0.0)
+            bias = (np.sqrt(square) / lengths, of_mean / lengths)
+        noise[name] = Noise(report(partial(estimator.objective, family.model)), bias)
+    return noise
+
+
+def _difference(
+    objective, exact, model, params: jaxvae.Params, example: jaxvae.Example, *, key: Array
+) -> jaxvae.Estimate:
+    """Its mean gradient is the bias, as the exact surrogate is without noise."""
+    estimate = objective(model, params, example, key=key)
+    # An exact gradient consumes no key, but wants one.
+    true = exact(model, params, example, key=jax.random.key(0))
+    return estimate._replace(surrogate=estimate.surrogate - true.surrogate)
+
+
+def noise_metrics(kind: str, noise: dict[str, Noise]) -> dict[str, Any]:
+    """Signal-to-noise ratios, noise in nats and relative biases; one entry for each seed.
+
+    What has no noise has no ratio, and is left out.
+    """
+    values: dict[str, Any] = {}
+    for name, found in noise.items():
+        for number, stage in enumerate(STAGES):
+            for group in ("inference", "generative"):
+                report = found.reports[group]
+                words = f"{group}_{stage}_{kind}_{name}"
+                values[f"gradient_noise_nats_{words}"] = report.noise[number]
+                if np.all(report.noise > 0):
+                    values[f"snr_{words}"] = report.signal_to_noise[number]
+            if found.bias is not None:
+                bias, resolved = found.bias
+                words = f"inference_{stage}_{kind}_{name}"
+                values[f"relative_bias_{words}"] = bias[number]
+                values[f"relative_bias_resolution_{words}"] = resolved[number]
+    return values
