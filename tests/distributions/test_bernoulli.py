@@ -55,6 +55,15 @@ def test_log1p_is_accurate_to_three_ulp_over_the_unit_interval():
     assert float(_log1p_unit(jnp.float32(0.0))) == 0.0
 
 
+def test_log1p_and_log_prob_are_exact_in_float64():
+    with jax.enable_x64(True):
+        x = np.concatenate([np.linspace(0, 1, 10_001), np.logspace(-300, 0, 10_001)])
+        np.testing.assert_allclose(_log1p_unit(jnp.asarray(x)), np.log1p(x), rtol=1e-15)
+        logits = np.float64(LOGITS)
+        got = Bernoulli(jnp.asarray(logits)).log_prob_by_factor(jnp.ones(len(logits)))
+        np.testing.assert_allclose(got, -np.logaddexp(0, -logits), rtol=1e-14)
+
+
 def test_gradient_is_the_residual_and_curvature_minus_the_variance():
     def log_prob(logit, value):
         return Bernoulli(logit).log_prob(value)

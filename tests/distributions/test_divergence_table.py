@@ -75,31 +75,26 @@ def test_it_is_the_textbooks_formula(first, second, dtype):
         got = np.float64(got)
         wanted = np.array([divergence(member(q, i), member(p, i)) for i in range(SIZE)])
     # The rounding of an exponent x is x roundings of its exponential.
-    far = wanted > np.exp(40.0)
-    assert_near(got[~far], wanted[~far], TOLERANCES[dtype])
-    assert_near(np.log(got[far]), np.log(wanted[far]), TOLERANCES[dtype])
+    far = np.isfinite(wanted) & (wanted > np.exp(40.0))
+    got[far], wanted[far] = np.log(got[far]), np.log(wanted[far])
+    assert_near(got, wanted, TOLERANCES[dtype])
     assert np.any(np.isfinite(wanted))
 
 
 @every_pair
 def test_it_is_the_mean_log_ratio_of_samples(first, second):
     """What the textbooks say holds for the densities of this library."""
-    number = 20_000
-    for index in (1, 3):
-        q, p = (
-            jax.tree.map(
-                lambda leaf: jnp.full((number,), leaf[index]), make(f, r, jnp.float32, spread=0.4)
-            )  # noqa: B023, E501
-            for f, r in ((first, 0), (second, 1))
-        )
-        value = q.sample(jax.random.key(index))
-        ratios = np.float64(q.log_prob_by_factor(value) - p.log_prob_by_factor(value))
-        closed = float(kl_by_factor(q, p)[0])
-        if np.isinf(closed):
-            assert np.any(np.isinf(ratios))
-            continue
-        standard_error = np.std(ratios) / np.sqrt(number)
-        assert abs(np.mean(ratios) - closed) < 4 * standard_error + 1e-6 * max(1.0, closed)
+
+    def repeated(family, role):
+        laws = make(family, role, jnp.float32, spread=0.4)
+        return jax.tree.map(lambda leaf: jnp.full((NUMBER,), leaf[1]), laws)
+
+    q, p = repeated(first, 0), repeated(second, 1)
+    closed = float(kl_by_factor(q, p)[0])
+    value = q.sample(jax.random.key(1))
+    ratios = np.float64(q.log_prob_by_factor(value) - p.log_prob_by_factor(value))
+    standard_error = np.std(ratios) / np.sqrt(NUMBER)
+    assert abs(np.mean(ratios) - closed) < 4 * standard_error + 1e-6 * max(1.0, closed)
 
 
 @every_pair
@@ -139,6 +134,7 @@ def test_it_vanishes_at_equality_and_is_exact_next_to_it(family):
     )
 
 
+NUMBER = 20_000
 CONCENTRATED = [(1e6, 1.0005e6), (1e6, 3e4), (3e4, 1e6), (1e-3, 1e6), (1e6, 1e-3), (1e-4, 3e-3)]
 
 
@@ -154,16 +150,12 @@ def test_next_to_one_another_concentrated_laws_keep_their_digits(family, dtype):
             q, p = Dirichlet(first), Dirichlet(second)
             wanted = [_of_dirichlet(x, y) for x, y in zip(first, second, strict=True)]
         else:
-            pair = [Gamma, Gamma] if family in (Gamma, LogNormal) else [family, family]
-            if family is Beta:
-                q, p = Beta(a, b), Beta(b, a + 1e-3)
-            elif family is Gamma:
-                q, p = Gamma(a, a - 3.0), Gamma(b, b - 3.0005)
-            elif family is Weibull:
-                q, p = Weibull(0.0 * a, 0.5 * jnp.abs(a)), Gamma(a, a)
-            else:
-                q, p = LogNormal(0.0 * a, -0.5 * a), Gamma(a, a)
-            del pair
+            q, p = {
+                Gamma: (Gamma(a, a - 3.0), Gamma(b, b - 3.0005)),
+                Beta: (Beta(a, b), Beta(b, a + 1e-3)),
+                Weibull: (Weibull(0.0 * a, 0.5 * jnp.abs(a)), Gamma(a, a)),
+                LogNormal: (LogNormal(0.0 * a, -0.5 * jnp.abs(a)), Gamma(a, a)),
+            }[family]
             wanted = [divergence(member(q, i), member(p, i)) for i in range(len(CONCENTRATED))]
         assert_near(kl_by_factor(q, p), wanted, TOLERANCES[dtype])
 

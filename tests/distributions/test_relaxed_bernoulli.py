@@ -139,7 +139,7 @@ def test_samples_pass_kolmogorov_smirnov():
 
 def test_gradients_of_expectations_are_those_of_the_mean():
     check_pathwise_gradient(
-        RelaxedBernoulli, MODERATE[:3], lambda *a: RelaxedBernoulli(*a).mean, number=50_000
+        RelaxedBernoulli, MODERATE[:3], lambda *a: RelaxedBernoulli(*a).mean
     )
 
 
