@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array, lax
 from tqdm.auto import tqdm
 
@@ -23,7 +24,7 @@ class Noise(NamedTuple):
     Attributes:
         reports: group of parameters to the report of its gradient.
         bias: norm of the mean error of the inference gradient over that of the exact gradient, and
-            its root mean square if there were no bias; None where there is no exact gradient.
+            its root mean square if there were no bias; None where there is none, or none to know.
     """
 
     reports: dict[str, metrics.GradientReport]
@@ -49,11 +50,13 @@ def loss(
     example: jaxvae.Example,
     *,
     key: Array,
+    settings: None = None,
 ) -> jaxvae.Estimate:
     """The surrogates of all estimators together, each of parameters of its own.
 
     Besides, a baseline is fitted to what the reference's draws earn, without moving the reference.
     """
+    del settings
     surrogates, bounds = [], {}
     for number, (kind, family) in enumerate(families.items()):
         *keys, last = jax.random.split(jax.random.fold_in(key, number), len(family.estimators) + 1)
@@ -95,47 +98,61 @@ def compare(
     count = jax.tree.leaves(params)[0].shape[:2]
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), params)
 
-    def report(objective):
+    def report(objective, params):
         one = partial(metrics.gradient_report, objective, num_keys=num_keys)
-        found = jax.vmap(lambda params: one(params, examples, key=key))(flat)
+        found = jax.vmap(lambda params: one(params, examples, key=key))(params)
         return jax.tree.map(lambda leaf: np.asarray(leaf, float).reshape(count), found)
 
-    exact = family.estimators[family.reference].objective if family.is_exact else None
-    lengths = None if exact is None else report(partial(exact, family.model))["inference"].norm
+    exact = _exact_gradients(family, flat, examples) if family.is_exact else None
     noise = {}
     for name, estimator in tqdm(family.estimators.items(), desc=f"noise, {family.title}"):
         bias = None
-        # Bounds of several weights have another gradient to begin with.
-        if exact is not None and estimator.is_of_elbo and name != family.reference:
-            error = report(partial(_difference, estimator.objective, exact, family.model))
-            of_mean = error["inference"].noise / num_keys**0.5
-            square = np.maximum(error["inference"].norm ** 2 - of_mean**2, 0.0)
-            bias = (np.sqrt(square) / lengths, of_mean / lengths)
-        noise[name] = Noise(report(partial(estimator.objective, family.model)), bias)
+        if exact is not None and estimator.is_biased:
+            pairs = {"exact": exact, **flat._asdict()}
+            error = report(partial(_error, estimator.objective, family.model), pairs)["inference"]
+            of_mean = error.noise / num_keys**0.5
+            square = np.maximum(error.norm**2 - of_mean**2, 0.0)
+            length = np.asarray(jax.vmap(optax.tree.norm)(exact.inference)).reshape(count)
+            bias = (np.sqrt(square) / length, of_mean / length)
+        noise[name] = Noise(report(partial(estimator.objective, family.model), flat), bias)
     return noise
 
 
-def _difference(
-    objective, exact, model, params: jaxvae.Params, example: jaxvae.Example, *, key: Array
+def _exact_gradients(
+    family: Family, params: jaxvae.Params, examples: jaxvae.Example
+) -> jaxvae.Params:
+    """Of the batch's mean bound, by summation over all values of the latent."""
+    exact = partial(family.estimators[family.reference].objective, family.model)
+
+    def mean(params):
+        keys = jax.random.split(jax.random.key(0), len(examples.inputs))
+        estimates = jax.vmap(lambda example, key: exact(params, example, key=key))(examples, keys)
+        return jnp.mean(estimates.surrogate)
+
+    return jax.jit(lambda params: lax.map(jax.grad(mean), params))(params)
+
+
+def _error(
+    objective, model, pair: dict[str, Any], example: jaxvae.Example, *, key: Array
 ) -> jaxvae.Estimate:
-    """Its mean gradient is the bias, as the exact surrogate is without noise."""
+    """Its gradient is what an estimate of the gradient is off by."""
+    exact = lax.stop_gradient(pair["exact"])
+    params = jaxvae.Params(pair["generative"], pair["inference"], pair["auxiliary"])
     estimate = objective(model, params, example, key=key)
-    # An exact gradient consumes no key, but wants one.
-    true = exact(model, params, example, key=jax.random.key(0))
-    return estimate._replace(surrogate=estimate.surrogate - true.surrogate)
+    return estimate._replace(surrogate=estimate.surrogate - optax.tree.vdot(exact, params))
 
 
-def noise_metrics(kind: str, noise: dict[str, Noise]) -> dict[str, Any]:
+def noise_metrics(noise: dict[str, dict[str, Noise]]) -> dict[str, Any]:
     """Signal-to-noise ratios, noise in nats and relative biases; one entry for each seed.
 
     What has no noise has no ratio, and is left out.
     """
     values: dict[str, Any] = {}
-    for name, found in noise.items():
+    every = ((kind, name, found) for kind, each in noise.items() for name, found in each.items())
+    for kind, name, found in every:
         for number, stage in enumerate(STAGES):
             for group in ("inference", "generative"):
-                report = found.reports[group]
-                words = f"{group}_{stage}_{kind}_{name}"
+                report, words = found.reports[group], f"{group}_{stage}_{kind}_{name}"
                 values[f"gradient_noise_nats_{words}"] = report.noise[number]
                 if np.all(report.noise > 0):
                     values[f"snr_{words}"] = report.signal_to_noise[number]

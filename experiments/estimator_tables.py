@@ -18,13 +18,13 @@ class Estimator(NamedTuple):
         label: in pictures.
         objective: ``(model, params, example, *, key) -> Estimate``.
         learns: whether it has a baseline with parameters.
-        is_of_elbo: whether its gradient is meant to be that of the ELBO.
+        is_biased: whether it is known to be, as an estimator of its bound's gradient.
     """
 
     label: str
     objective: Callable[..., Any]
     learns: bool = False
-    is_of_elbo: bool = True
+    is_biased: bool = False
 
 
 class Family(NamedTuple):
@@ -101,19 +101,18 @@ def normal_estimators(number: int, learnt: objectives.Baseline) -> dict[str, Est
             "sticking the landing", partial(sampled, gradient=landing)
         ),
         **_scores(sampled, learnt),
-        "iwae": Estimator("IWAE, pathwise", iwae, is_of_elbo=False),
+        "iwae": Estimator("IWAE, pathwise", iwae),
         "iwae_doubly_reparameterised": Estimator(
-            "IWAE, doubly reparameterised", partial(iwae, gradient=double), is_of_elbo=False
+            "IWAE, doubly reparameterised", partial(iwae, gradient=double)
         ),
         "iwae_sticking_the_landing": Estimator(
             "IWAE, sticking the landing (biased)",
             partial(iwae, gradient=landing),
-            is_of_elbo=False,
+            is_biased=True,
         ),
         "renyi": Estimator(
             r"Rényi, $\alpha = 0.5$",
             partial(objectives.renyi, num_samples=number, alpha=0.5),
-            is_of_elbo=False,
         ),
     }
 
@@ -138,6 +137,7 @@ def bits_estimators(
                 gradient=objectives.gumbel_softmax,
                 settings=objectives.ElboSettings(temperature=t),
             ),
+            is_biased=True,
         )
         for t in temperatures
     }
@@ -153,10 +153,10 @@ def bits_estimators(
             "enumerated (exact)", partial(elbo, gradient=objectives.enumerated)
         ),
         **_scores(sampled, learnt),
-        "vimco": Estimator("IWAE, leave one out (VIMCO)", vimco, is_of_elbo=False),
+        "vimco": Estimator("IWAE, leave one out (VIMCO)", vimco),
         **relaxed,
         **{
-            name: Estimator(label, partial(elbo, gradient=gradient))
+            name: Estimator(label, partial(elbo, gradient=gradient), is_biased=True)
             for name, (label, gradient) in straight.items()
         },
     }

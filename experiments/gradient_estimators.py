@@ -64,7 +64,7 @@ class Estimation:
 class Training:
     """Adam."""
 
-    epochs: int = 60
+    epochs: int = 40
     """Passes over the training images."""
     batch_size: int = 64
     """Images in a step, and in the batch whose gradients are compared."""
@@ -115,9 +115,13 @@ def check(config: Config) -> None:
             if not (value.size and np.all((value > 0) & (value >= least.get(name, 0)))):
                 flag, wanted = name.replace("_", "-"), least.get(name, "above 0")
                 raise ValueError(f"--{flag} expected numbers from {wanted}, got {value}")
-    for name in ("draws", "dimensions"):
-        if len(set(getattr(gaussian, name))) < 2 or max(gaussian.draws) < 2:
-            raise ValueError(f"--{name} expected different numbers, for a slope")
+    for name, least_of_all in (("draws", 2), ("dimensions", 1)):
+        numbers = getattr(gaussian, name)
+        if len({number for number in numbers if number >= least_of_all}) < 2:
+            raise ValueError(
+                f"--{name} expected two different numbers from {least_of_all}, for a slope, "
+                f"got {numbers}"
+            )
     if running.seed < 0:
         raise ValueError(f"--seed expected a number from 0, got {running.seed}")
     if running.resume and running.out is None:
@@ -154,13 +158,29 @@ def compare_all(
     return noise
 
 
+def fit(
+    options: Training, found: dict[str, Family], images: np.ndarray, keys: Array, run: training.Run
+) -> training.Fit:
+    """All estimators and seeds in one compiled run; Adam keeps their parameters apart."""
+    return jaxvae.fit(
+        partial(estimator_comparison.loss, found),
+        partial(estimator_comparison.fresh, found),
+        images,
+        key=keys,
+        num_steps=options.epochs * training.steps_per_epoch(len(images), options.batch_size),
+        batch_size=options.batch_size,
+        optimiser=optax.adam(options.learning_rate),
+        run=run,
+    )
+
+
 def main(config: Config) -> dict[str, Any]:
     """Measure, train, compare, draw and save; returns the metrics."""
     check(config)
     running, options = config.running, config.training
     dataset = data.load("digits")
     images, test = dataset.train.images, jnp.asarray(dataset.test.images)
-    steps = options.epochs * training.steps_per_epoch(len(images), options.batch_size)
+    training.steps_per_epoch(len(images), options.batch_size)
     estimation = {k: v for k, v in vars(config.estimation).items() if k != "keys"}
     found = families(images.shape[1:], **vars(config.model), **estimation)
     keys = jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
@@ -175,17 +195,8 @@ def main(config: Config) -> dict[str, Any]:
         overwrite=running.overwrite,
         may_change=("epochs", "out", "resume", "overwrite"),
     ) as run:
-        result = jaxvae.fit(
-            partial(estimator_comparison.loss, found),
-            partial(estimator_comparison.fresh, found),
-            images,
-            key=fit_keys,
-            num_steps=steps,
-            batch_size=options.batch_size,
-            optimiser=optax.adam(options.learning_rate),
-            run=run,
-        )
-        by_draws, by_dimension = gaussian_gradients.sweep(
+        result = fit(options, found, images, fit_keys, run)
+        swept = gaussian_gradients.sweep(
             config.gaussian, jax.random.fold_in(jax.random.key(running.seed), 1)
         )
         batch = jnp.asarray(images[: options.batch_size])
@@ -196,18 +207,14 @@ def main(config: Config) -> dict[str, Any]:
                 "experiment": "gradient_estimators",
                 "dataset": "digits",
                 **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
-                **gaussian_gradients.metrics(config.gaussian, by_draws, by_dimension),
+                **gaussian_gradients.metrics(config.gaussian, *swept),
                 **bounds,
-                **{
-                    name: value
-                    for kind, each in noise.items()
-                    for name, value in estimator_comparison.noise_metrics(kind, each).items()
-                },
+                **estimator_comparison.noise_metrics(noise),
                 **training.training_metrics(result, run.history()),
             }
         )
         figures = {
-            "lecture": gradient_pictures.lecture(config.gaussian, by_draws, by_dimension),
+            "lecture": gradient_pictures.lecture(config.gaussian, *swept),
             "training": gradient_pictures.training_curves(found, run.history(), bounds),
             "noise": gradient_pictures.noise_bars(found, noise),
         }

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from experiments.estimator_comparison import STAGES, Noise
 from experiments.estimator_tables import Family
@@ -82,8 +83,9 @@ def _draw_cloud(axes: Axes, options: Gaussian, found: dict[str, dict[int, Measur
             markersize=2.5,
             alpha=0.6,
         )
+        spread = f"{measured.variance:,.{0 if measured.variance >= 100 else 2}f}"
         axes.text(
-            0.02, height + 0.42, f"{NAMES[name]}: variance {measured.variance:.3g}",
+            0.02, height + 0.42, f"{NAMES[name]}: variance {spread}",
             transform=axes.get_yaxis_transform(), va="center", fontsize=10,
         )  # fmt: skip
     axes.axvline(exact, color="black", linewidth=1, linestyle="--")
@@ -104,7 +106,7 @@ def _draw_variances(axes: Axes, found: dict[str, dict[int, Measured]]) -> None:
     marks = dict(zip(NAMES, "os^D", strict=True))
     for name, each in found.items():
         at, colour = list(each), LOOKS[name][0]
-        # Two of them have the same variance here, so one is drawn inside the other.
+        # Where two have the same variance, one is drawn inside the other.
         size = 9 if name == "pathwise" else 5
         axes.plot(at, [m.variance for m in each.values()], marks[name], color=colour,
                   markersize=size, label=NAMES[name])  # fmt: skip
@@ -148,7 +150,10 @@ def training_curves(
 
 
 def noise_bars(families: Mapping[str, Family], noise: Mapping[str, dict[str, Noise]]) -> Figure:
-    """Signal-to-noise ratios of both groups of parameters, and biases, mean over seeds."""
+    r"""Signal-to-noise ratios of both groups of parameters, and biases, mean over seeds.
+
+    From n gradients, a ratio of about $0.8/\sqrt n$ is none.
+    """
     most = max(len(family.estimators) for family in families.values())
     size = (13.0, 0.72 * most + 2.4)
     figure = Figure(figsize=size, dpi=130, layout="constrained")
@@ -158,10 +163,9 @@ def noise_bars(families: Mapping[str, Family], noise: Mapping[str, dict[str, Noi
             _draw_ratios(axes, family, noise[kind], group)
             axes.set_title(f"{family.title}: {group} parameters", fontsize=11)
         column[-1].set_xlabel("signal-to-noise ratio of a parameter's gradient, mean")
-    axes = panels[0, 0]
-    for alpha, label in ((0.45, "fresh parameters"), (1.0, "after training")):
-        axes.barh([], [], color="black", alpha=alpha, label=label)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    looks_of_stages = zip((0.45, 1.0), ("fresh parameters", "after training"), strict=True)
+    patches = [Patch(color="black", alpha=alpha, label=label) for alpha, label in looks_of_stages]
+    figure.legend(handles=patches, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -171,16 +175,14 @@ def _draw_ratios(axes: Axes, family: Family, noise: dict[str, Noise], group: str
     for height, (name, found) in enumerate(noise.items()):
         report = found.reports[group]
         for number in range(len(STAGES)):
-            at, ratio = height + 0.4 * number - 0.2, report.signal_to_noise[number]
+            at, ratio = height + 0.4 * number - 0.2, float(np.mean(report.signal_to_noise[number]))
             if not np.all(report.noise[number] > 0):
                 axes.text(0.02, at, "no noise", transform=axes.get_yaxis_transform(),
                           va="center", fontsize=8)  # fmt: skip
                 continue
             words = _bias(found, number) if group == "inference" else ""
-            axes.barh(at, ratio.mean(), 0.38, color=lines[name][0], alpha=0.45 + 0.55 * number)
-            axes.text(
-                1.04 * ratio.mean(), at, f"{ratio.mean():.2g}{words}", va="center", fontsize=7
-            )
+            axes.barh(at, ratio, 0.38, color=lines[name][0], alpha=0.45 + 0.55 * number)
+            axes.text(1.04 * ratio, at, f"{ratio:.2g}{words}", va="center", fontsize=7)
     axes.set_yticks(
         range(len(noise)), [family.estimators[name].label for name in noise], fontsize=9
     )

@@ -69,7 +69,7 @@ class Config:
 
 def build(config: Model, shape: tuple[int, ...]) -> jaxvae.LatentVariableModel:
     """The model; ``jaxvae.load`` needs it as ``model=``, as tanh is no function of jaxvae's."""
-    network = partial(nn.mlp, hidden=(config.hidden,), activation=jax.nn.tanh)
+    network = partial(nn.mlp, hidden=(config.hidden,), activation=nn.tanh)
     return models.vae(
         encoder=network(shape, (2 * config.latent_dim,)),
         decoder=network((config.latent_dim,), shape),

@@ -107,26 +107,24 @@ class Session:
         return self.config.running.seeds if self.config.running.seeds > 1 else None
 
     def fit(self, loss: Any, init: Any, rows: Any, **options: Any) -> training.Fit:
-        """``jaxvae.fit`` with all that the options say."""
-        steps = training.steps_per_epoch(len(rows), self.config.training.batch_size)
-        result = training.fit(
-            loss,
-            init,
-            rows,
-            key=self._keys(),
-            num_steps=self.config.training.epochs * steps,
-            optimiser=optimiser(self.config.training, steps),
-            batch_size=self.config.training.batch_size,
-            settings=settings(self.config.training, steps),
-            patience=self.config.training.patience,
-            keep_best=self.config.training.parameters == "best",
-            on_failure=self.config.running.on_failure,
-            mesh=self.mesh,
-            run=self.run,
-            callbacks=self.callbacks,
-            profile=self.run.directory / "profile" if self.config.running.profile else None,
-            **options,
-        )
+        """``jaxvae.fit`` with all that the command line says, and ``options`` of one's own."""
+        chosen = self.config.training
+        steps = training.steps_per_epoch(len(rows), chosen.batch_size)
+        from_command_line = {
+            "key": self._keys(),
+            "num_steps": chosen.epochs * steps,
+            "optimiser": optimiser(chosen, steps),
+            "batch_size": chosen.batch_size,
+            "settings": settings(chosen, steps),
+            "patience": chosen.patience,
+            "keep_best": chosen.parameters == "best",
+            "on_failure": self.config.running.on_failure,
+            "mesh": self.mesh,
+            "run": self.run,
+            "callbacks": self.callbacks,
+            "profile": self.run.directory / "profile" if self.config.running.profile else None,
+        }
+        result = training.fit(loss, init, rows, **(from_command_line | options))
         if self.config.running.profile:
             print("\n" + training.format_memory(result.memory_bytes))
         return result

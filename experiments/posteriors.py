@@ -10,11 +10,8 @@ table is in the run's metrics.json. ``--resume`` goes on with the family that wa
 """
 
 import dataclasses
-import json
-import time
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -23,8 +20,9 @@ import numpy as np
 from jax import Array
 
 import jaxvae
+from experiments import candidates
 from experiments.devices import Devices
-from experiments.options import MAY_CHANGE, Running, Training, check_options, open_session
+from experiments.options import Running, Training, check_options, open_session
 from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
 
 Family = Literal[
@@ -136,14 +134,8 @@ def check(config: Config) -> None:
         )
 
 
-def train(config: Config, dataset: data.Dataset, name: Family, out: Path) -> dict[str, Any]:
-    """Train and evaluate one family in a folder of its own, unless that is done; its metrics."""
-    folder = out / name
-    finished = folder / "metrics.json"
-    if config.running.resume and finished.exists():
-        return json.loads(finished.read_text())
-    resume = config.running.resume and folder.exists()
-    running = dataclasses.replace(config.running, out=str(folder), resume=resume)
+def train(config: Config, dataset: data.Dataset, name: Family, running: Running) -> dict[str, Any]:
+    """Train and evaluate one family in a folder of its own; returns its metrics."""
     config = dataclasses.replace(config, running=running)
     images, test = dataset.train.images, jnp.asarray(dataset.test.images)
     model_from = model_recipe(config.model, name, images.shape[1:])
@@ -152,15 +144,10 @@ def train(config: Config, dataset: data.Dataset, name: Family, out: Path) -> dic
     held_out = dataset.validation or dataset.test
     with open_session("posteriors", config, model_from) as session:
         result = session.fit(
-            loss,
-            model.init,
-            images,
-            prepare=training.autoencode,
-            held_out=held_out.images,
-            members=training.vectorised,
+            loss, model.init, images, prepare=training.autoencode, held_out=held_out.images
         )
-        run, count = session.run, session.members
-        parameters = training.members_of(session.chosen(result), count)
+        run = session.run
+        parameters = training.members_of(session.chosen(result), session.members)
         figures = [
             evaluate(
                 jaxvae.Trained(model, params),
@@ -185,54 +172,26 @@ def train(config: Config, dataset: data.Dataset, name: Family, out: Path) -> dic
 
 def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:
     """What every metrics file of the experiment begins with."""
-    running = config.running
     return {
         "experiment": "posteriors",
         "dataset": config.dataset,
-        **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+        **candidates.seeds(config.running),
         "binarisation": dataset.binarisation,
         "nll_samples": config.model.nll_samples,
     }
-
-
-def compare(families: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The table: each family's figures under its name, and what is common to all."""
-    first = next(iter(families.values()))
-    table: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
-    table["train_seconds"] = sum(figures["train_seconds"] for figures in families.values())
-    for key in ("test_nll_nats", "test_elbo_nats", "test_kl_nats", "steps_per_second"):
-        for name, figures in families.items():
-            table |= {
-                f"{key}_{name}{end}": figures[key + end]
-                for end in ("", "_sd")
-                if key + end in figures
-            }
-    return table
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train and compare all families; returns the metrics."""
     check(config)
     dataset = load_data(config)
-    running = config.running
-    out = Path(running.out or f"runs/posteriors/{time.strftime('%Y%m%d-%H%M%S')}")
-    with training.open_run(
-        out,
+    return candidates.compare(
+        "posteriors",
         config,
-        resume=running.resume,
-        overwrite=running.overwrite,
-        may_change=MAY_CHANGE,
-    ) as run:
-        families = {name: train(config, dataset, name, out) for name in config.model.posteriors}
-        report = run.save_metrics({**header(config, dataset), **compare(families)})
-        scores = {
-            name: (f["test_nll_nats"], f.get("test_nll_nats_sd")) for name, f in families.items()
-        }
-        label = "negative log-likelihood of the test images (nats)"
-        run.save_figure("posteriors", plotting.score_comparison(scores, label=label))
-    print(training.format_metrics(report))
-    print(f"\nPictures, metrics and a folder for each family: {run.directory}")
-    return report
+        config.model.posteriors,
+        header(config, dataset),
+        lambda name, running: train(config, dataset, name, running),
+    )
 
 
 if __name__ == "__main__":

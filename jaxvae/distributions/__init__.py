@@ -54,6 +54,7 @@ from jaxvae.distributions.location_scale.multivariate_student_t import (
 from jaxvae.distributions.location_scale.normal import Normal as Normal
 from jaxvae.distributions.location_scale.student_t import StudentT as StudentT
 from jaxvae.distributions.location_scale.triangular import Triangular as Triangular
+from jaxvae.distributions.location_scale.truncated_normal import TruncatedNormal as TruncatedNormal
 from jaxvae.distributions.location_scale.uniform import Uniform as Uniform
 from jaxvae.distributions.noise import Noise as Noise
 from jaxvae.distributions.noise import StandardNormal as StandardNormal

@@ -68,26 +68,6 @@ def log_gamma_ratio(x: Float[Array, "*event"], step: float) -> Float[Array, "*ev
     return main + stirling_remainder(x + step) - stirling_remainder(x)
 
 
-def log_beta(a: Float[Array, "*event"], b: Float[Array, "*event"]) -> Float[Array, "*event"]:
-    r"""$\log B(a, b) = \log\Gamma(a) + \log\Gamma(b) - \log\Gamma(a + b)$ for $a, b > 0$.
-
-    Two entropies of the fractions of the sum, half a logarithm and three remainders: relative to
-    the value it errs by rounding only, however unequal the arguments are.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxvae.distributions._special import log_beta
-        >>> round(float(jnp.exp(log_beta(jnp.asarray(2.0), jnp.asarray(3.0))) * 12), 5)
-        1.0
-    """
-    small, large = jnp.minimum(a, b), jnp.maximum(a, b)
-    shared = jnp.log1p(small / large)
-    log_fraction = jnp.log(small) - jnp.log(large) - shared
-    remainders = stirling_remainder(a) + stirling_remainder(b) - stirling_remainder(a + b)
-    main = (small - 0.5) * log_fraction - large * shared - 0.5 * jnp.log(large)
-    return main + HALF_LOG_TWO_PI + remainders
-
-
 def _remainder_from_one(x: Array) -> Array:
     """Clenshaw's sum of the Chebyshev series."""
     t = 3.0 / (x + 0.5) - 1.0

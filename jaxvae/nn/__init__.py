@@ -1,5 +1,6 @@
 """Networks: the only folder that knows Flax."""
 
+from jaxvae.nn.activations import tanh as tanh
 from jaxvae.nn.autoregressive import InverseAutoregressive as InverseAutoregressive
 from jaxvae.nn.conv import conv_decoder as conv_decoder
 from jaxvae.nn.conv import conv_encoder as conv_encoder

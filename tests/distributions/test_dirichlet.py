@@ -52,6 +52,26 @@ def test_log_prob_and_entropy_are_exact(dtype, log_a):
         assert_near(entropy, float(exact_entropy(law.log_concentration)), TOLERANCES[dtype])
 
 
+@pytest.mark.parametrize("log_a", SETTINGS[2:7:2], ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
+def test_scores_are_exact(dtype, log_a):
+    with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(50):
+        law = Dirichlet(jnp.asarray(log_a, dtype))
+        x = jnp.asarray(np.random.default_rng(0).dirichlet(np.exp(log_a)), dtype)
+        got = jax.jit(jax.grad(lambda law, x: law.log_prob(x)))(law, x).log_concentration
+        a = [mpmath.exp(mpmath.mpf(float(v))) for v in law.log_concentration]
+        psi = mpmath.psi(0, sum(a))
+        exact = np.array(
+            [
+                float(c * (mpmath.log(mpmath.mpf(float(v))) - mpmath.psi(0, c) + psi))
+                for c, v in zip(a, x, strict=True)
+            ]
+        )
+        # Of the spread of the score, the root of a.
+        spread = np.maximum(1.0, np.exp(0.5 * np.array(log_a)))
+        assert_near(np.float64(got) / spread, exact / spread, TOLERANCES[dtype])
+
+
 def test_log_prob_at_the_boundary():
     law = Dirichlet(jnp.array([0.0, 0.5, 1.0]))
     assert float(law.log_prob(jnp.array([1.5, -0.25, -0.25]))) == -jnp.inf

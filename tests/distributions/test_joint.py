@@ -139,3 +139,11 @@ def test_misuse_says_what_to_do(family):
         family(LABEL, Normal.standard((2,)))
     with pytest.raises(ValueError, match=rf"{name} expected a label with logits of shape \(K,\)"):
         family(Categorical(jnp.zeros((2, 3))), Normal.standard((2, 3)))
+
+
+def test_the_mode_weighs_peaks_by_the_probabilities_of_their_labels():
+    # The first component has the higher peak, and a twentieth of the probability.
+    components = Normal(jnp.array([0.0, 5.0]), jnp.array([0.0, 1.0]))
+    label, x = Joint(Categorical(jnp.array([0.0, 3.0])), components).mode
+    np.testing.assert_array_equal(label, [0.0, 1.0])
+    assert float(x) == 5.0

@@ -131,7 +131,7 @@ def test_gradients_of_expectations_are_those_of_the_closed_form():
         assert np.all(np.abs(np.mean(g, axis=0) - e) <= 4 * np.std(g, axis=0) / 100)
 
 
-def test_other_shapes_are_refused():
+def test_other_shapes_are_refused(without_type_checks):
     good = make(2, 0.0)
     with pytest.raises(ValueError, match=r"MultivariateStudentT expected .*vmap adds batch"):
         MultivariateStudentT(good.loc, good.log_diagonal, good.lower, jnp.zeros(2))

@@ -49,7 +49,7 @@ def test_antithetic_pairs_cancel_what_is_odd_in_the_noise():
 
 def test_quasi_monte_carlo_converges_faster_than_chance():
     q = Normal(jnp.zeros(3), jnp.zeros(3))
-    powers = np.arange(4, 12)
+    powers = np.array([4, 7, 11])
 
     def root_mean_square_error(strategy, number):
         def error(key):
@@ -71,7 +71,7 @@ def test_quasi_monte_carlo_converges_faster_than_chance():
 def test_a_net_has_one_point_in_every_cell_whatever_the_key(dtype):
     with jax.enable_x64(dtype == jnp.float64):
         q = Normal(jnp.zeros(2, dtype), jnp.zeros(2, dtype))
-        events = quasi_monte_carlo(q, jax.random.key(4), 64)
+        events = jax.jit(lambda key: quasi_monte_carlo(q, key, 64))(jax.random.key(4))
         assert events.dtype == dtype
         uniform = np.float64(jax.scipy.special.ndtr(events))
         # A net of 64 points in base two is balanced in every grid of 64 equal cells.
@@ -92,21 +92,22 @@ def test_common_noise_makes_differences_smooth():
 
     first, second = jax.random.split(jax.random.key(5))
     # The derivative of mu + sigma eps by log sigma is sigma eps, of standard deviation sigma.
-    np.testing.assert_allclose(quotients(first, first), SCALE, rtol=0.1)
-    assert np.all(quotients(first, second) > 500 * SCALE)
+    np.testing.assert_allclose(quotients(jax.random.clone(first), first), SCALE, rtol=0.1)
+    assert np.all(quotients(jax.random.clone(first), second) > 500 * SCALE)
 
 
 @every_strategy
 def test_strategies_work_under_vmap_of_distributions(strategy):
     batch = Normal(jnp.stack([LOC, LOC + 1]), jnp.stack([LOG_SCALE, LOG_SCALE]))
     keys = jax.random.split(jax.random.key(6), 2)
-    got = jax.vmap(lambda q, key: strategy(q, key, 4))(batch, keys)
+    got = jax.jit(jax.vmap(lambda q, key: strategy(q, key, 4)))(batch, jax.random.clone(keys))
+    alone_of = jax.jit(lambda q, key: strategy(q, key, 4))
     for i in range(2):
-        alone = strategy(Normal(batch.loc[i], batch.log_scale[i]), keys[i], 4)
+        alone = alone_of(Normal(batch.loc[i], batch.log_scale[i]), keys[i])
         np.testing.assert_allclose(got[i], alone, 1e-6)
 
 
-def test_laws_without_a_transformation_can_only_be_drawn_independently():
+def test_laws_without_a_transformation_can_only_be_drawn_independently(without_type_checks):
     for q in (Bernoulli(jnp.zeros(2)), Gamma(jnp.zeros(2), jnp.zeros(2))):
         assert sampling.independent(q, jax.random.key(0), 3).shape == (3, 2)
         for strategy in (antithetic, quasi_monte_carlo):

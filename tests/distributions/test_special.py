@@ -7,7 +7,6 @@ from oracles import TOLERANCES, assert_near
 
 from jaxvae.distributions._pair import exact_sum, exp_pair, log_pair, log_sum_exp
 from jaxvae.distributions._special import (
-    log_beta,
     log_gamma_ratio,
     stirling_remainder,
     stirling_slope,
@@ -50,23 +49,6 @@ def test_the_remainder_of_stirlings_formula_and_its_slopes_are_exact_relative_to
         # Two derivatives of a Chebyshev series lose digits at its end, x = 1.
         second = jax.jit(jax.vmap(jax.grad(stirling_slope)))(x)
         assert np.max(relative_errors(second, second_slope, x)) < 1e4
-
-
-@every_dtype
-def test_log_beta_and_its_gradient_are_exact_for_unequal_arguments(dtype):
-    with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
-        a, b = (
-            jnp.asarray(x.ravel(), dtype) for x in np.meshgrid(*[10.0 ** np.arange(-8, 9, 2)] * 2)
-        )
-        numbers = [(mpmath.mpf(float(x)), mpmath.mpf(float(y))) for x, y in zip(a, b, strict=True)]
-        exact = [float(LOG_GAMMA(x) + LOG_GAMMA(y) - LOG_GAMMA(x + y)) for x, y in numbers]
-        unit = float(jnp.finfo(dtype).eps)
-        assert_near(jax.jit(log_beta)(a, b), exact, 8 * unit)
-        # A difference of two digammas, exact relative to the first.
-        sizes = np.array([max(1.0, float(abs(mpmath.psi(0, x)))) for x, _ in numbers])
-        gradient = [float(mpmath.psi(0, x) - mpmath.psi(0, x + y)) for x, y in numbers]
-        got = np.float64(jax.jit(jax.vmap(jax.grad(log_beta)))(a, b))
-        assert_near(got / sizes, gradient / sizes, 8 * unit)
 
 
 @every_dtype

@@ -24,7 +24,8 @@ class Beta(Factorised):
     The fraction $G_a/(G_a + G_b)$ of two Gamma variables, taken in logarithms. No explicit
     transformation exists: samples are differentiated with the distribution functions of $G_a$ and
     $G_b$ held fixed (implicit reparameterisation). Samples that round to 0 or 1 are the smallest
-    positive normal number or the largest below 1.
+    positive normal number or the largest below 1. For a fixed key they jump as a and b change, as
+    rejection does: common random numbers are not smooth in them.
 
     Args:
         log_alpha: $\log a$, any event shape.

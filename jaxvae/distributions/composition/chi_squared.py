@@ -28,7 +28,8 @@ class ChiSquared(Factorised):
     $p(x) = x^{\nu/2 - 1}e^{-x/2}/(2^{\nu/2}\Gamma(\nu/2))$ for $x > 0$: a ``Gamma`` variable of
     concentration $\nu/2$ and rate $\frac12$. No explicit transformation exists for a general
     $\nu$: samples are differentiated with their distribution function held fixed (implicit
-    reparameterisation).
+    reparameterisation). For a fixed key they jump as $\nu$ changes, as rejection does: common
+    random numbers are not smooth in it.
 
     Args:
         log_df: $\log\nu$, the degrees of freedom, any event shape.

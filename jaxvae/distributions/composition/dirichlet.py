@@ -22,7 +22,8 @@ class Dirichlet:
     Gamma variables divided by their sum, a softmax of their logarithms. No explicit transformation
     exists: samples are differentiated with the distribution functions of the Gamma variables held
     fixed (implicit reparameterisation). Parts that underflow are the smallest positive normal
-    number.
+    number. For a fixed key samples jump as concentrations change, as rejection does: common random
+    numbers are not smooth in them.
 
     The density is with respect to the first $K - 1$ parts. As rounded parts never sum to 1 exactly,
     the sum is not tested: the formula is evaluated where it is asked for. Axes before the last are

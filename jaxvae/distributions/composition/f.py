@@ -28,7 +28,8 @@ class F(Factorised):
     $x = (X_1/\nu_1)/(X_2/\nu_2)$ with chi-squared $X_i$. With $a = \nu_1/2$, $b = \nu_2/2$ and
     $t = ax/(ax + b)$ it is $p(x) = t^a(1 - t)^b/(xB(a, b))$ for $x > 0$. No explicit
     transformation exists: samples are differentiated with the distribution functions of $X_1$ and
-    $X_2$ held fixed (implicit reparameterisation).
+    $X_2$ held fixed (implicit reparameterisation). For a fixed key they jump as the degrees change,
+    as rejection does: common random numbers are not smooth in them.
 
     Args:
         log_df1: $\log\nu_1$, degrees of freedom of the numerator, any event shape.

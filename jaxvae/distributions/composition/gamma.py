@@ -24,7 +24,8 @@ class Gamma(Factorised):
     No explicit transformation exists for a general shape a: samples are differentiated with their
     distribution function held fixed (implicit reparameterisation). Integer shapes have one, a sum
     of a exponential variables: that is ``Erlang``. The noise of rejection sampling is no function
-    of uniform variables of fixed number, so there is no ``noise`` and no ``transform``.
+    of uniform variables of fixed number, so there is no ``noise`` and no ``transform``; for a fixed
+    key samples jump as a changes, and common random numbers are not smooth in it.
 
     A shape of $10^{-3}$ puts most of its mass below the smallest positive number; such draws are
     that number, and ``sample_log`` has them as they are.

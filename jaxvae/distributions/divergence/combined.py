@@ -36,8 +36,16 @@ def by_factor(q: Any, p: Any, divergence: Callable[[Any, Any], Array]) -> Array:
         q: a combinator.
         p: one of the same kind, over the same events.
         divergence: of two parts, an array.
+
+    Raises:
+        ValueError: if the numbers of parts differ.
     """
     if isinstance(q, Independent):
+        if len(q.factors) != len(p.factors):
+            raise ValueError(
+                f"kl_divergence expected a p of {len(q.factors)} independent parts, as q has, "
+                f"got {len(p.factors)}; give one factor for each of q's"
+            )
         pairs = zip(q.factors, p.factors, strict=True)
         return jnp.concatenate([divergence(*pair).ravel() for pair in pairs])
     of_values = jax.vmap(lambda *pair: jnp.sum(divergence(*pair)))(q.components, p.components)

@@ -60,9 +60,9 @@ def kl_by_factor(q: Distribution, p: Distribution) -> Float[Array, "*factors"]:
     missing = _without_closed_form(q, p)
     if missing is not None:
         raise ValueError(_explanation(*missing))
-    _check.event_shape("kl_divergence", q.event_shape, p.event_shape)
     if isinstance(q, combined.COMBINATORS):
         return combined.by_factor(q, p, kl_by_factor)
+    _check.event_shape("kl_divergence", q.event_shape, p.event_shape)
     return _CLOSED_FORMS[type(q), type(p)](q, p)
 
 

@@ -29,7 +29,8 @@ class MultivariateStudentT:
     A sample is $\mu + Lz\sqrt{\nu/w}$ with a standard Normal z and a chi-squared w of $\nu$ degrees
     of freedom, shared by all coordinates. It is explicit in $\mu$ and L; no explicit
     transformation in $\nu$ exists, and w is differentiated with its distribution function held
-    fixed (implicit reparameterisation).
+    fixed (implicit reparameterisation). For a fixed key w jumps as $\nu$ changes, as rejection
+    does: common random numbers are not smooth in it.
 
     Args:
         loc: centre $\mu$, shape (d,).

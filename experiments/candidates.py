@@ -1,0 +1,82 @@
+"""Several models side by side: a folder for each inside the run's, and one table."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.options import MAY_CHANGE, Running
+from jaxvae import plotting, training
+
+_COMPARED = ("test_nll_nats", "test_elbo_nats", "test_kl_nats", "steps_per_second")
+
+
+def check(option: str, names: Sequence[str]) -> None:
+    """Refuse a list of candidates that is empty or names one twice."""
+    if not names or len(set(names)) < len(names):
+        got = " ".join(names) or "none"
+        raise ValueError(f"{option} expected one or more names, each once, got {got}")
+
+
+def seeds(running: Running) -> dict[str, int]:
+    """The seeds of a run as its metrics tell them."""
+    return {"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}
+
+
+def compare(
+    experiment: str,
+    config: Any,
+    names: Sequence[str],
+    header: dict[str, Any],
+    train: Callable[[Any, Running], dict[str, Any]],
+) -> dict[str, Any]:
+    """Train each candidate and save the table and its picture; returns the metrics.
+
+    Args:
+        experiment: its name, for the folder.
+        config: with the field running.
+        names: of the candidates.
+        header: what metrics.json begins with.
+        train: name and running options, those of a folder of its own, to the candidate's metrics.
+            With ``--resume`` a candidate that is finished is not trained again.
+    """
+    running = config.running
+    out = Path(running.out or f"runs/{experiment}/{time.strftime('%Y%m%d-%H%M%S')}")
+    with training.open_run(
+        out, config, resume=running.resume, overwrite=running.overwrite, may_change=MAY_CHANGE
+    ) as run:
+        done = {name: _one(name, out / name, running, train) for name in names}
+        report = run.save_metrics({**header, **_table(done)})
+        scores = {name: (m["test_nll_nats"], m.get("test_nll_nats_sd")) for name, m in done.items()}
+        label = "negative log-likelihood of the test images (nats)"
+        run.save_figure("comparison", plotting.score_comparison(scores, label=label))
+    print(training.format_metrics(report))
+    print(f"\nPictures, metrics and a folder for each candidate: {run.directory}")
+    return report
+
+
+def _one(
+    name: str, folder: Path, running: Running, train: Callable[[Any, Running], dict[str, Any]]
+) -> dict[str, Any]:
+    finished = folder / "metrics.json"
+    if running.resume and finished.exists():
+        return json.loads(finished.read_text())
+    resume = running.resume and folder.exists()
+    print(f"{name}:")
+    return train(name, dataclasses.replace(running, out=str(folder), resume=resume))
+
+
+def _table(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each candidate's figures under its name, and what is common to all."""
+    first = next(iter(done.values()))
+    table: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
+    for key in ("train_seconds", "compile_seconds"):
+        table[key] = sum(metrics[key] for metrics in done.values())
+    for key in (*_COMPARED, "parameters_sha256"):
+        for name, metrics in done.items():
+            for end in ("", "_sd"):
+                if key + end in metrics:
+                    table[f"{key}_{name}{end}"] = metrics[key + end]
+    return table

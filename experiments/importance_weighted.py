@@ -1,0 +1,181 @@
+"""VAE, IWAE and DReG in the set-up of Burda et al. (2016), on binary MNIST.
+
+50 latents, tanh perceptrons of 200 x 200, batches of 20, pixels binarised anew at every visit, Adam
+with epsilon 1e-4, and a learning rate that falls in stages of 3^i epochs, from 1e-3 by 10^(-1/7):
+
+    python -m experiments.importance_weighted --epochs 13
+
+Eight stages are the full length, 3,280 epochs. Each candidate NAME_K draws K samples a step: vae_K
+averages K terms of the ELBO, iwae_K is the importance-weighted bound, dreg_K the same with doubly
+reparameterised gradients. Each has a folder inside the run's, and --resume skips finished ones.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxvae
+from experiments import candidates
+from experiments.devices import Devices
+from experiments.options import Running, Training, check_options, open_session
+from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
+
+Candidate = Literal["vae_1", "vae_5", "vae_50", "iwae_5", "iwae_50", "dreg_5", "dreg_50"]
+STAGES = 8
+
+
+@dataclass(frozen=True)
+class Model:
+    """The variational autoencoder and its bound."""
+
+    candidates: tuple[Candidate, ...] = ("vae_1", "iwae_5", "iwae_50", "dreg_50")
+    """Bounds to compare, with their samples."""
+    latent_dim: int = 50
+    """Number of latent dimensions."""
+    hidden: tuple[int, ...] = (200, 200)
+    """Widths of the hidden layers of encoder and decoder."""
+    nll_samples: int = 5000
+    """Importance samples for the test log-likelihood of each image."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    dataset: str = "mnist"
+    """Grey images whose values are the probabilities of a pixel."""
+    data_dir: str | None = None
+    """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=partial(Training, epochs=40, batch_size=20))
+    running: Running = field(default_factory=Running)
+    devices: Devices = field(default_factory=Devices)
+
+
+def staged_adam(peak: float, steps_per_epoch: int) -> optax.GradientTransformation:
+    r"""Adam with rate $\eta_i = \eta_0 10^{-i/7}$ in stage i of $3^i$ epochs, i = 0 to 7."""
+    lengths = [3**stage * steps_per_epoch for stage in range(STAGES)]
+    falls = {int(step): 10.0 ** (-1.0 / 7.0) for step in np.cumsum(lengths[:-1])}
+    schedule = optax.piecewise_constant_schedule(peak, falls)
+    return optax.adam(schedule, eps=1e-4)
+
+
+def model_recipe(config: Model, shape: tuple[int, ...]) -> partial:
+    """The model as a recipe, so that ``jaxvae.load`` can build it again."""
+    network: Any = partial(partial, nn.mlp, activation=nn.tanh)
+    return partial(
+        models.vae,
+        encoder=network(shape, (2 * config.latent_dim,), hidden=config.hidden),
+        decoder=network((config.latent_dim,), shape, hidden=config.hidden[::-1]),
+        latent_dim=config.latent_dim,
+    )
+
+
+def loss_of(model: jaxvae.LatentVariableModel, name: Candidate) -> training.Loss:
+    """The candidate's objective."""
+    kind, samples = name.split("_")
+    objective = {
+        "vae": partial(objectives.elbo, model),
+        "iwae": partial(objectives.iwae, model),
+        "dreg": partial(objectives.iwae, model, gradient=objectives.doubly_reparameterised),
+    }[kind]
+    return partial(objective, num_samples=int(samples))
+
+
+def train(
+    config: Config, dataset: data.Dataset, name: Candidate, running: Running
+) -> dict[str, Any]:
+    """Train and evaluate one candidate in a folder of its own; returns its metrics."""
+    config = dataclasses.replace(config, running=running)
+    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    model_from = model_recipe(config.model, images.shape[1:])
+    model = recipe.build(model_from)
+    steps = training.steps_per_epoch(len(images), config.training.batch_size)
+    with open_session("importance_weighted", config, model_from) as session:
+        result = session.fit(
+            loss_of(model, name),
+            model.init,
+            images,
+            prepare=training.binarise_dynamically,
+            held_out=dataset.test.images,
+            optimiser=staged_adam(config.training.learning_rate, steps),
+        )
+        run = session.run
+        parameters = training.members_of(session.chosen(result), session.members)
+        figures = [
+            evaluate(
+                jaxvae.Trained(model, params), test, jax.random.key(seed), config.model.nll_samples
+            )
+            for seed, params in enumerate(parameters, running.seed)
+        ]
+        run.save_figure("bound", plotting.elbo_curve(run.history(), held_out="test"))
+        return run.save_metrics(
+            {
+                **header(config, dataset),
+                "candidate": name,
+                **{key: np.asarray([figure[key] for figure in figures]) for key in figures[0]},
+                **training.training_metrics(result, run.history()),
+            }
+        )
+
+
+def evaluate(trained: jaxvae.Trained, images: Any, key: Any, nll_samples: int) -> dict[str, Any]:
+    """Test ELBO and importance-sampled likelihood of one member."""
+    examples = jaxvae.Example(inputs=images, target=images)
+    model, params = trained
+    bound_key, likelihood_key = jax.random.split(key)
+    bound = metrics.evaluate(partial(objectives.elbo, model), params, examples, key=bound_key)
+    weights = metrics.importance_log_likelihood(
+        model, params, examples, key=likelihood_key, num_samples=nll_samples
+    )
+    return {
+        "test_elbo_nats": bound.mean.bound,
+        "test_kl_nats": bound.mean.parts["kl"],
+        "test_nll_nats": -jnp.mean(weights.log_likelihood),
+        "median_effective_sample_size": jnp.median(weights.effective_sample_size),
+        "active_units": metrics.active_units(metrics.posterior_means(model, params, examples)),
+    }
+
+
+def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+    """What every metrics file of the experiment begins with."""
+    return {
+        "experiment": "importance_weighted",
+        "dataset": config.dataset,
+        **candidates.seeds(config.running),
+        "binarisation": f"dynamic; test {dataset.binarisation}",
+        "epochs": config.training.epochs,
+        "nll_samples": config.model.nll_samples,
+    }
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train and compare all candidates; returns the metrics."""
+    check_options(config.training, config.running, validation=False)
+    candidates.check("--candidates", config.model.candidates)
+    for name in ("latent_dim", "nll_samples"):
+        value = getattr(config.model, name)
+        if value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+    seed = config.running.seed
+    grey = data.load(config.dataset, config.data_dir, seed=seed)
+    static = data.binarise(grey, seed=seed)
+    # Binarising what is binary changes nothing, so the test images keep their one draw.
+    dataset = static._replace(train=grey.train)
+    return candidates.compare(
+        "importance_weighted",
+        config,
+        config.model.candidates,
+        header(config, dataset),
+        lambda name, running: train(config, dataset, name, running),
+    )
+
+
+if __name__ == "__main__":
+    training.command_line(main, Config)
