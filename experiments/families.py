@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import betainc, digamma
+from jax.scipy.stats.norm import logcdf as log_cdf
+from jax.scipy.stats.norm import logpdf as log_pdf
 
 from jaxvae import distributions as laws
 
@@ -112,6 +114,9 @@ LOCATION_SCALE = (
     Case("Triangular", lambda t: laws.Triangular(number(0.0), log(1.0), t), -1.0,
          r"\mathrm{logit}\,m", SQUARE, jnp.square,
          lambda t: (1 + 1 / (1 + jnp.exp(-t)) + (1 + jnp.exp(-t)) ** -2) / 6),
+    Case("TruncatedNormal",
+         lambda t: laws.TruncatedNormal(t, log(1.0), number(0.0), number(math.inf)), -1.0,
+         r"\mu", SQUARE, jnp.square, lambda t: 1 + t * t + t * jnp.exp(log_pdf(t) - log_cdf(t))),
     Case("Normal", lambda t: laws.Normal(number(1.0), t), 0.0, LOG_SCALE, SQUARE,
          jnp.square, lambda t: 1 + jnp.exp(2 * t)),
     Case("MultivariateNormal",

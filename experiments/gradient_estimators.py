@@ -128,7 +128,7 @@ def check(config: Config) -> None:
         raise ValueError("--resume expected the folder of the run: add --out FOLDER")
 
 
-def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array, key: Array):
+def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array, seed: int):
     """The ELBO of the test images for every estimator, with one entry for each seed."""
     examples = jaxvae.Example(images, images)
     values = {}
@@ -136,7 +136,9 @@ def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array,
         for name in family.estimators:
             mine = params[f"{kind}_{name}"]._replace(auxiliary=None)
             bounds = [
-                metrics.evaluate(family.test_objective, each, examples, key=key).mean.bound
+                metrics.evaluate(
+                    family.test_objective, each, examples, key=jax.random.key(seed)
+                ).mean.bound
                 for each in training.members_of(mine, jax.tree.leaves(mine)[0].shape[0])
             ]
             values[f"test_elbo_nats_{kind}_{name}"] = np.asarray(bounds)
@@ -201,7 +203,7 @@ def main(config: Config) -> dict[str, Any]:
         )
         batch = jnp.asarray(images[: options.batch_size])
         noise = compare_all(found, fresh_keys, result.params, batch, config.estimation)
-        bounds = test_bounds(found, result.params, test, jax.random.key(running.seed))
+        bounds = test_bounds(found, result.params, test, running.seed)
         report = run.save_metrics(
             {
                 "experiment": "gradient_estimators",

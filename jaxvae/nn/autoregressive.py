@@ -1,5 +1,6 @@
 """Inverse autoregressive flow."""
 
+import math
 from typing import ClassVar
 
 import jax
@@ -12,16 +13,19 @@ from jaxvae._types import PyTree, Scalar
 from jaxvae.distributions._pytree import distribution
 from jaxvae.nn.masked import evaluate, masked
 
-_FORGET_BIAS = 2.0
+
+def _log_gate(gate: Float[Array, " d"]) -> Float[Array, " d"]:
+    return math.log(2.0) + jax.nn.log_sigmoid(gate)
 
 
 @distribution
 class InverseAutoregressive:
-    r"""$y = \sigma \odot x + (1 - \sigma) \odot m$ with $m_i, s_i$ functions of $x_{<i}$ and h.
+    r"""$y = g \odot x + m$ with $m_i, s_i$ functions of $x_{<i}$ and h.
 
-    The gate is $\sigma = 1/(1 + e^{-(s + 2)})$. A fresh network has m = s = 0, so that the block
-    starts as the multiplication by 0.88. The Jacobian is triangular:
-    $\log|\det\partial y/\partial x| = \sum_i\log\sigma_i$.
+    The gate $g = 2/(1 + e^{-s})$ lies between 0 and 2. A fresh network has m = s = 0, so that the
+    block starts as the identity: with ``objectives.analytic_base`` a fresh posterior then has the
+    gradient noise of its base. The Jacobian is triangular:
+    $\log|\det\partial y/\partial x| = \sum_i\log g_i$.
 
     ``forward`` is one pass through the network. ``inverse`` finds one coordinate after another in d
     passes: exact, and d times as slow.
@@ -30,15 +34,15 @@ class InverseAutoregressive:
         weights: parameters of ``nn.masked_mlp(d, outputs=2, ...)``, shared by all examples.
         context: h, what the encoder says of one example besides the base's parameters.
 
-    Reference: Kingma et al. (2016), section 4 and algorithm 1.
+    Reference: Kingma et al. (2016), section 4 and algorithm 1, whose gate stays below 1.
 
     Example:
         >>> import jax
         >>> from jaxvae.nn import InverseAutoregressive, masked_mlp
         >>> weights = masked_mlp(3, outputs=2, hidden=(8,)).init(jax.random.key(0))
         >>> block = InverseAutoregressive(weights, jax.numpy.zeros(0))
-        >>> block.forward(jax.numpy.ones(3))[0].round(2).tolist()
-        [0.8799999952316284, 0.8799999952316284, 0.8799999952316284]
+        >>> block.forward(jax.numpy.ones(3))[0].tolist()
+        [1.0, 1.0, 1.0]
     """
 
     weights: PyTree
@@ -47,23 +51,21 @@ class InverseAutoregressive:
     shared: ClassVar[tuple[str, ...]] = ("weights",)
 
     def forward(self, x: Float[Array, " d"]) -> tuple[Float[Array, " d"], Scalar]:
-        r"""All coordinates at once, and $\sum_i\log\sigma_i$."""
+        r"""All coordinates at once, and $\sum_i\log g_i$."""
         self._check("forward", x)
-        mean, gate = evaluate(masked(self.weights), x, self.context)
-        gate = gate + _FORGET_BIAS
-        return mean + jax.nn.sigmoid(gate) * (x - mean), jnp.sum(jax.nn.log_sigmoid(gate))
+        shift, gate = evaluate(masked(self.weights), x, self.context)
+        return 2.0 * jax.nn.sigmoid(gate) * x + shift, jnp.sum(_log_gate(gate))
 
     def inverse(self, y: Float[Array, " d"]) -> tuple[Float[Array, " d"], Scalar]:
-        r"""$x_i = y_i + e^{-(s_i + 2)}(y_i - m_i)$ in turn, and $-\sum_i\log\sigma_i$."""
+        r"""$x_i = (y_i - m_i)/g_i$ in turn, and $-\sum_i\log g_i$."""
         self._check("inverse", y)
         weights, places = masked(self.weights), jnp.arange(y.shape[0])
 
         def find(x: Array, place: Array) -> tuple[Array, Scalar]:
-            mean, gate = evaluate(weights, x, self.context)
-            gate = gate + _FORGET_BIAS
+            shift, gate = evaluate(weights, x, self.context)
             # Later coordinates stay zero until their turn: no weight of zero meets an overflow.
-            x = jnp.where(places == place, y + jnp.exp(-gate) * (y - mean), x)
-            return x, -jax.nn.log_sigmoid(gate[place])
+            x = jnp.where(places == place, (y - shift) * jnp.exp(-_log_gate(gate)), x)
+            return x, -_log_gate(gate)[place]
 
         x, log_dets = lax.scan(find, jnp.zeros_like(y), places)
         return x, jnp.sum(log_dets)

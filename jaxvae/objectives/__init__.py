@@ -25,8 +25,10 @@ from jaxvae.objectives.estimators.score import score_function as score_function
 from jaxvae.objectives.importance_weighted import ImportanceSettings as ImportanceSettings
 from jaxvae.objectives.importance_weighted import iwae as iwae
 from jaxvae.objectives.importance_weighted import renyi as renyi
+from jaxvae.objectives.kl import Draw as Draw
 from jaxvae.objectives.kl import KLEstimator as KLEstimator
 from jaxvae.objectives.kl import analytic as analytic
+from jaxvae.objectives.kl import analytic_base as analytic_base
 from jaxvae.objectives.kl import analytic_entropy as analytic_entropy
 from jaxvae.objectives.kl import analytic_where_available as analytic_where_available
 from jaxvae.objectives.kl import monte_carlo as monte_carlo

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
-from jaxvae.distributions import kl_by_factor
+from jaxvae.distributions import kl_by_factor, kl_divergence
 from jaxvae.model import Estimate, Example, LatentVariableModel, Params
 from jaxvae.objectives import kl as kl_estimators
 from jaxvae.objectives.estimators.baselines import Baseline, no_baseline
@@ -60,7 +60,7 @@ def elbo(
         settings: beta, free bits and temperature, traced.
         num_samples: L.
         kl: one of ``analytic``, ``monte_carlo``, ``analytic_where_available``,
-            ``analytic_entropy``.
+            ``analytic_entropy``, ``analytic_base``.
         gradient: how the draws carry gradients to the posterior's parameters: ``pathwise``,
             ``sticking_the_landing``, ``score_function``, ``enumerated``, ``gumbel_softmax``,
             ``straight_through``, ``straight_through_gumbel``, or ``by_factor`` of these.
@@ -90,13 +90,14 @@ def elbo(
         likelihood = model.likelihood(params, z, example.context)
         return likelihood.log_prob(example.target)
 
-    def diverge(prior, z, log_q):
+    def diverge(prior, draw):
         if is_closed:
-            return jnp.broadcast_to(kl(q, p, None, log_q[0, 0]), log_q.shape)
-        return each(lambda z, log_q: kl(q, prior(p), z, log_q), z, log_q)
+            return jnp.broadcast_to(kl_divergence(q, p), draw.log_q.shape)
+        return each(lambda draw: kl(q, prior(p), draw), draw)
 
     reconstruction = each(reconstruct, draws.z)
-    divergence = diverge(draws.relax_prior, draws.z, draws.log_q_without_score())
+    drawn = kl_estimators.Draw(draws.z, draws.log_q_without_score(), draws.base)
+    divergence = diverge(draws.relax_prior, drawn)
     # What does not vary from draw to draw earns none of them anything.
     value = reconstruction if is_closed else reconstruction - settings.beta * divergence
     surrogate = draws.average(value) + score_of_mean(draws, value, baseline, params, example)
@@ -107,7 +108,8 @@ def elbo(
         surrogate = surrogate - settings.beta * penalty
     if draws.is_relaxed:
         reconstruction = each(reconstruct, draws.hard)
-        divergence = diverge(as_it_is, draws.hard, each(q.log_prob, draws.hard))
+        hard = kl_estimators.Draw(draws.hard, each(q.log_prob, draws.hard))
+        divergence = diverge(as_it_is, hard)
     parts = {"reconstruction": draws.average(reconstruction), "kl": draws.average(divergence)}
     return Estimate(surrogate, parts["reconstruction"] - parts["kl"], parts)
 

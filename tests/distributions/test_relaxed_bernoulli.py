@@ -138,9 +138,7 @@ def test_samples_pass_kolmogorov_smirnov():
 
 
 def test_gradients_of_expectations_are_those_of_the_mean():
-    check_pathwise_gradient(
-        RelaxedBernoulli, MODERATE[:3], lambda *a: RelaxedBernoulli(*a).mean
-    )
+    check_pathwise_gradient(RelaxedBernoulli, MODERATE[:3], lambda *a: RelaxedBernoulli(*a).mean)
 
 
 @pytest.mark.parametrize("log_temperature", [-4.6, 0.0, 4.6])

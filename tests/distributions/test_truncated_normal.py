@@ -13,7 +13,7 @@ from oracles import (
 )
 from scipy import special
 
-from jaxvae.distributions import Normal, TruncatedNormal, Uniform
+from jaxvae.distributions import Normal, StandardUniform, TruncatedNormal, Uniform
 
 INF = np.inf
 SETTINGS = [
@@ -30,6 +30,8 @@ SETTINGS = [
     (-1.0, 0.5, -1.001, 60.0),
     (3.0, -3.0, -1.0, 4.0),
 ]
+# Samples of these are few floats next to a bound that is far from zero.
+COARSE = [(0.0, 0.0, 1e4, INF), (0.0, -9.0, -INF, -1.0), (2.0, -4.0, -180.0, -179.0)]
 
 
 def standard(loc, log_scale, low, high):
@@ -85,7 +87,7 @@ def values(loc, log_scale, low, high):
 
 
 def test_log_prob_is_exact_in_both_tails_and_minus_infinity_outside():
-    check_log_prob(TruncatedNormal, SETTINGS, values, log_density, digits=80)
+    check_log_prob(TruncatedNormal, SETTINGS + COARSE, values, log_density, digits=80)
 
 
 def test_gradients_of_log_prob_are_exact_in_value_parameters_and_bounds():
@@ -99,7 +101,8 @@ def test_moments_and_entropy_are_their_closed_forms():
     for which, compute in enumerate(
         (lambda d: d.mean, lambda d: d.variance, lambda d: d.entropy())
     ):
-        check_closed_form(compute, TruncatedNormal, SETTINGS, lambda *p, i=which: moments(*p)[i])
+        settings = SETTINGS + COARSE
+        check_closed_form(compute, TruncatedNormal, settings, lambda *p, i=which: moments(*p)[i])
 
 
 def log_probability(x, loc, log_scale, low, high):
@@ -173,7 +176,7 @@ def test_the_transformation_inverts_the_cdf_exactly_with_exact_gradients():
                 unit, scale = unit_of(*held), np.exp(held[1])
                 # A float next to a bound or a mode that is far from zero is itself as far off.
                 coarse = 2 * rounding * max(abs(np.clip(*held[[0, 2, 3]])), np.max(np.abs(rows[0])))
-                for u, x, slopes, cdf in zip(np.float64(noise), *rows, strict=True):
+                for u, x, slopes, cdf in zip(np.asarray(noise, float), *rows, strict=True):
                     exact, wanted = exact_slopes(u, x, held)
                     assert abs(float(exact - mpmath.mpf(x))) <= tolerance * unit + coarse
                     assert abs(cdf - u) <= tolerance + coarse * abs(1 / wanted[-1])
@@ -227,42 +230,65 @@ def test_gradients_of_moments_and_entropy_are_those_of_the_closed_forms():
                     assert_near(got[which, index] * by / size, float(exact * by / size), 1e-10)
 
 
+@jax.jit
+@jax.vmap
+def described(parameters, at, u):
+    """The law's mean, variance, entropy, density and cdf at a point, and a quantile."""
+    law = TruncatedNormal(*parameters)
+    points = law.log_prob(at), law.cdf(at), law.transform(u)
+    return law.mean, law.variance, law.entropy(), *points
+
+
+@jax.jit
+@jax.vmap
+def described_free(loc, log_scale, at, u):
+    law = Normal(loc, log_scale)
+    points = law.log_prob(at), law.cdf(at), law.transform(law.noise.from_uniform(u))
+    return law.mean, law.variance, law.entropy(), *points
+
+
+@jax.jit
+@jax.vmap
+def described_even(low, high, at, u):
+    law = Uniform.from_bounds(low, high)
+    points = law.log_prob(at), law.cdf(at), law.transform(u)
+    return law.mean, law.variance, law.entropy(), *points
+
+
 def test_without_bounds_it_is_the_normal_and_within_few_deviations_the_uniform():
-    x = jnp.linspace(-3.0, 5.0, 9)
+    x, u = jnp.linspace(-3.0, 5.0, 9), StandardUniform((9,)).sample(jax.random.key(0))
     loc, log_scale = jnp.full(9, 0.5), jnp.full(9, 0.3)
-    free, normal = TruncatedNormal(loc, log_scale, x - INF, x + INF), Normal(loc, log_scale)
-    log_probs = [d.log_prob_by_factor(x) for d in (free, normal)]
-    np.testing.assert_allclose(*log_probs, rtol=1e-6)
-    np.testing.assert_allclose(free.cdf(x), normal.cdf(x), rtol=2e-6)
-    np.testing.assert_allclose(free.entropy(), normal.entropy(), rtol=1e-6)
-    u = free.noise.sample(jax.random.key(0))
-    drawn = normal.transform(normal.noise.from_uniform(u))
-    np.testing.assert_allclose(free.transform(u), drawn, rtol=1e-5, atol=1e-6)
-    narrow = TruncatedNormal(loc, jnp.full(9, 12.0), x, x + 2.0)
-    uniform = Uniform.from_bounds(x, x + 2.0)
-    np.testing.assert_allclose(narrow.transform(u), uniform.transform(u), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(narrow.log_prob(x + 1.0), uniform.log_prob(x + 1.0), rtol=1e-5)
-    np.testing.assert_allclose(narrow.variance, uniform.variance, rtol=1e-5)
+    got = described((loc, log_scale, x - INF, x + INF), x, u)
+    for ours, normal in zip(got, described_free(loc, log_scale, x, u), strict=True):
+        np.testing.assert_allclose(ours, normal, rtol=2e-6, atol=1e-6)
+    got = described((loc, jnp.full(9, 12.0), x, x + 2.0), x + 0.7, u)
+    for ours, uniform in zip(got, described_even(x, x + 2.0, x + 0.7, u), strict=True):
+        np.testing.assert_allclose(ours, uniform, rtol=2e-6, atol=2e-6)
 
 
 def test_its_mirror_image_is_the_law_of_mirrored_samples():
-    for parameters in SETTINGS:
-        loc, log_scale, low, high = map(jnp.float32, parameters)
-        law = TruncatedNormal(loc, log_scale, low, high)
-        mirrored = TruncatedNormal(-loc, log_scale, -high, -low)
-        np.testing.assert_allclose(mirrored.mean, -law.mean, rtol=1e-6, atol=1e-7)
-        assert float(mirrored.mode) == -float(law.mode)
-        np.testing.assert_allclose(mirrored.variance, law.variance, rtol=1e-6)
-        for u in (2.0**-20, 0.125, 0.75):
-            x = law.transform(jnp.float32(u))
-            assert float(low) <= float(x) <= float(high)
-            other = mirrored.transform(jnp.float32(1 - u))
-            np.testing.assert_allclose(other, -x, rtol=2e-6, atol=1e-7)
+    loc, log_scale, low, high = (jnp.float32(column) for column in zip(*SETTINGS, strict=True))
+    for u in (2.0**-20, 0.125, 0.75):
+        u = jnp.full_like(loc, u)
+        mean, variance, entropy, _, _, x = described((loc, log_scale, low, high), loc, u)
+        assert np.all((low <= x) & (x <= high))
+        image = described((-loc, log_scale, -high, -low), -x, 1 - u)
+        np.testing.assert_allclose(image[0], -mean, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(image[1:3], (variance, entropy), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(image[5], -x, rtol=2e-6, atol=1e-7)
+
+
+def test_rounding_carries_no_event_out_of_its_support():
+    loc, low, log_width, log_scale = 3.0 * jax.random.normal(jax.random.key(0), (4, 10_000))
+    high = low + jnp.exp(log_width)
+    law = TruncatedNormal(loc, log_scale, low, high)
+    for u in (2.0**-24, 1 - 2.0**-24):
+        x = law.transform(jnp.full(10_000, u, jnp.float32))
+        assert np.all((low <= x) & (x <= high))
 
 
 def test_bounds_out_of_order_give_nan_everywhere():
-    for low, high in ((1.0, 1.0), (2.0, -1.0), (np.nan, 1.0)):
-        law = TruncatedNormal(*map(jnp.float32, (0.0, 0.0, low, high)))
-        one = jnp.float32(1.0)
-        found = law.log_prob(one), law.cdf(one), law.mean, law.variance, law.mode, law.entropy()
-        assert np.all(np.isnan([*found, law.sample(jax.random.key(0))]))
+    low, high = jnp.float32([1.0, 2.0, np.nan]), jnp.float32([1.0, -1.0, 1.0])
+    parameters, at = (jnp.zeros(3), jnp.zeros(3), low, high), jnp.ones(3)
+    assert np.all(np.isnan(described(parameters, at, 0.5 * at)))
+    assert np.all(np.isnan(TruncatedNormal(*parameters).mode))

@@ -21,7 +21,7 @@ def as_it_is(p: Distribution) -> Distribution:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("z", "log_q", "weight", "hard", "score"),
+    data_fields=("z", "log_q", "weight", "hard", "base", "score"),
     meta_fields=("is_relaxed", "relax_prior", "is_path_only", "is_doubly_reparameterised"),
 )
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Draws:
     Attributes:
         z: events with axes (L, M) in front; the gradients that they carry are the estimator's.
         log_q: $\log q(z)$ of the law that z was drawn from, as the estimator differentiates it.
+        base: for a flow drawn along its path, what z was made of; None elsewhere.
         score: the part of $\log q(z)$ that belongs to what was drawn without a gradient, None if
             everything has one.
         weight: $w_{lm}$, which add up to one over m.
@@ -48,6 +49,7 @@ class Draws:
     log_q: Float[Array, "*batch L M"]
     weight: Float[Array, "*batch L M"]
     hard: PyTree
+    base: PyTree = None
     score: Float[Array, "*batch L M"] | None = None
     is_relaxed: bool = False
     relax_prior: Callable[[Any], Any] = as_it_is

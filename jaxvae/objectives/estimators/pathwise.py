@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import jax
 from jax import Array, lax
+from jaxtyping import Float
 
 from jaxvae._types import PRNGKey, Scalar
-from jaxvae.distributions import Distribution, Noise, Reparameterisable
+from jaxvae.distributions import Distribution, Noise, Reparameterisable, Transformed
 from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, each, repeat, sampled
 
 
@@ -22,6 +23,8 @@ def pathwise(
     """
     del temperature
     _check_reparameterised("pathwise", q)
+    if isinstance(q, Transformed):
+        return _along(q, repeat(q.noise.sample, key, num_samples))
     z, log_q = repeat(q.sample_and_log_prob, key, num_samples)
     return sampled(z, log_q)
 
@@ -51,9 +54,7 @@ def pathwise_from(
                 "pathwise_from expected a law with an explicit transformation of noise, got "
                 f"{type(q).__name__}; use pathwise"
             )
-        noise = draw_noise(q.noise, key, num_samples)
-        z, log_q = each(q.transform_and_log_prob, noise[:, None])
-        return sampled(z, log_q)
+        return _along(q, draw_noise(q.noise, key, num_samples)[:, None])
 
     return estimator
 
@@ -98,6 +99,13 @@ def doubly_reparameterised(
     z = repeat(q.sample, key, num_samples)
     log_q = each(lax.stop_gradient(q).log_prob, z)
     return sampled(z, log_q, is_path_only=True, is_doubly_reparameterised=True)
+
+
+def _along(q: Reparameterisable, noise: Float[Array, "L 1 *noise"]) -> Draws:
+    """Draws from given noise, with the draws of a flow's base."""
+    z, log_q = each(q.transform_and_log_prob, noise)
+    base = each(q.base.transform, noise) if isinstance(q, Transformed) else None
+    return sampled(z, log_q, base=base)
 
 
 def _check_reparameterised(owner: str, q: Distribution) -> None:
