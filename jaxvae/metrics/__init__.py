@@ -1,13 +1,13 @@
 """Measures of a trained model."""
 
-from jaxvae.metrics.annealed import AnnealedEstimate as AnnealedEstimate
-from jaxvae.metrics.annealed import LikelihoodBracket as LikelihoodBracket
-from jaxvae.metrics.annealed import annealed_log_likelihood as annealed_log_likelihood
-from jaxvae.metrics.annealed import bracket_log_likelihood as bracket_log_likelihood
-from jaxvae.metrics.bridge import linear_schedule as linear_schedule
-from jaxvae.metrics.bridge import sigmoidal_schedule as sigmoidal_schedule
-from jaxvae.metrics.bridge import start_from_posterior as start_from_posterior
-from jaxvae.metrics.bridge import start_from_prior as start_from_prior
+from jaxvae.metrics.annealing.bridge import linear_schedule as linear_schedule
+from jaxvae.metrics.annealing.bridge import sigmoidal_schedule as sigmoidal_schedule
+from jaxvae.metrics.annealing.bridge import start_from_posterior as start_from_posterior
+from jaxvae.metrics.annealing.bridge import start_from_prior as start_from_prior
+from jaxvae.metrics.annealing.likelihood import AnnealedEstimate as AnnealedEstimate
+from jaxvae.metrics.annealing.likelihood import LikelihoodBracket as LikelihoodBracket
+from jaxvae.metrics.annealing.likelihood import annealed_log_likelihood as annealed_log_likelihood
+from jaxvae.metrics.annealing.likelihood import bracket_log_likelihood as bracket_log_likelihood
 from jaxvae.metrics.evaluation import Evaluation as Evaluation
 from jaxvae.metrics.evaluation import evaluate as evaluate
 from jaxvae.metrics.gradients import GradientReport as GradientReport

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from oracles import TOLERANCES, assert_near
 
-from jaxvae.distributions._pair import exact_sum, exp_pair, log_pair, log_sum_exp
-from jaxvae.distributions._special import (
+from jaxvae.distributions.numerics.pair import exact_sum, exp_pair, log_pair, log_sum_exp
+from jaxvae.distributions.numerics.special import (
     log_gamma_ratio,
     stirling_remainder,
     stirling_slope,

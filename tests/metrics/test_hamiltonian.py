@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from jaxvae.distributions import Exponential, Normal
-from jaxvae.metrics.hamiltonian import Point, evaluate, leapfrog, transition
+from jaxvae.metrics.annealing.hamiltonian import Point, evaluate, leapfrog, transition
 
 WEIGHTS = jnp.array([0.3, 0.7])
 

@@ -12,8 +12,18 @@ from jax.scipy.special import digamma
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey
-from jaxvae.distributions._pair import log_of_pair, log_pair, log_sum_exp, sum_along_last, sum_of
-from jaxvae.distributions._special import HALF_LOG_TWO_PI, stirling_remainder, stirling_slope
+from jaxvae.distributions.numerics.pair import (
+    log_of_pair,
+    log_pair,
+    log_sum_exp,
+    sum_along_last,
+    sum_of,
+)
+from jaxvae.distributions.numerics.special import (
+    HALF_LOG_TWO_PI,
+    stirling_remainder,
+    stirling_slope,
+)
 
 
 @jax.custom_jvp

@@ -7,7 +7,6 @@ from jax.scipy.special import betainc
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey
-from jaxvae.distributions._pair import exact_sum
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.composition._log_gamma import (
@@ -15,6 +14,7 @@ from jaxvae.distributions.composition._log_gamma import (
     dirichlet_log_density,
     sample_log_gamma,
 )
+from jaxvae.distributions.numerics.pair import exact_sum
 
 
 @distribution

@@ -10,12 +10,16 @@ from jaxtyping import Float
 
 from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._special import HALF_LOG_TWO_PI, stirling_remainder, stirling_slope
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.composition._log_gamma import (
     exp_positive,
     gamma_term,
     sample_log_gamma,
+)
+from jaxvae.distributions.numerics.special import (
+    HALF_LOG_TWO_PI,
+    stirling_remainder,
+    stirling_slope,
 )
 
 _LOG_TWO = math.log(2.0)

@@ -7,10 +7,10 @@ from jaxtyping import Float
 
 from jaxvae._types import Scalar
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._special import HALF_LOG_TWO_PI
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.composition._log_gamma import log_product
 from jaxvae.distributions.noise import StandardNormal
+from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 
 @distribution

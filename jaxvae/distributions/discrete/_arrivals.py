@@ -10,8 +10,8 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey
-from jaxvae.distributions._saddle import poisson_log_mass
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.saddle import poisson_log_mass
 
 _FEW = 10.0  # the rejection's constants hold above
 

@@ -9,10 +9,10 @@ from jaxtyping import Float, Num
 
 from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._saddle import excess, gap, is_count, within_range
-from jaxvae.distributions._special import stirling_remainder, stirling_slope
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.discrete._arrivals import poisson_counts
+from jaxvae.distributions.numerics.saddle import excess, gap, is_count, within_range
+from jaxvae.distributions.numerics.special import stirling_remainder, stirling_slope
 
 
 @jax.custom_jvp

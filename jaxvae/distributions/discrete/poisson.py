@@ -7,9 +7,9 @@ from jaxtyping import Float, Num
 
 from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._saddle import gap, is_count, poisson_log_mass, within_range
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.discrete._arrivals import poisson_counts
+from jaxvae.distributions.numerics.saddle import gap, is_count, poisson_log_mass, within_range
 
 
 @jax.custom_jvp

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxvae.distributions._pair import sum_of
 from jaxvae.distributions.composition.chi_squared import ChiSquared
 from jaxvae.distributions.composition.gamma import Gamma
 from jaxvae.distributions.inversion.erlang import Erlang
 from jaxvae.distributions.inversion.exponential import Exponential
 from jaxvae.distributions.inversion.rayleigh import Rayleigh
 from jaxvae.distributions.inversion.weibull import Weibull
+from jaxvae.distributions.numerics.pair import sum_of
 
 _LOG_TWO = math.log(2.0)
 GAMMAS = (Gamma, Exponential, Erlang, ChiSquared)

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.distributions._special import HALF_LOG_TWO_PI
 from jaxvae.distributions.composition._log_gamma import excess
 from jaxvae.distributions.composition.beta import Beta
 from jaxvae.distributions.composition.f import F
@@ -29,6 +28,7 @@ from jaxvae.distributions.location_scale.laplace import Laplace
 from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.triangular import Triangular
 from jaxvae.distributions.location_scale.uniform import Uniform
+from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _LOG_TWO = math.log(2.0)
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.distributions._saddle import within_range
 from jaxvae.distributions.composition._log_gamma import excess
 from jaxvae.distributions.discrete.bernoulli import Bernoulli
 from jaxvae.distributions.discrete.categorical import Categorical
 from jaxvae.distributions.discrete.poisson import Poisson
+from jaxvae.distributions.numerics.saddle import within_range
 
 
 def _bernoulli_bernoulli(q: Bernoulli, p: Bernoulli) -> Array:

@@ -20,7 +20,6 @@ import numpy as np
 from jax import Array
 from scipy.special import zetac
 
-from jaxvae.distributions._special import HALF_LOG_TWO_PI, stirling_remainder, stirling_slope
 from jaxvae.distributions.composition._log_gamma import excess
 from jaxvae.distributions.composition.chi_squared import ChiSquared
 from jaxvae.distributions.composition.gamma import Gamma
@@ -33,6 +32,11 @@ from jaxvae.distributions.divergence._forms import (
 from jaxvae.distributions.inversion.erlang import Erlang
 from jaxvae.distributions.inversion.exponential import Exponential
 from jaxvae.distributions.inversion.gumbel import Gumbel
+from jaxvae.distributions.numerics.special import (
+    HALF_LOG_TWO_PI,
+    stirling_remainder,
+    stirling_slope,
+)
 
 _EULER = float(np.euler_gamma)
 _ORDERS = range(18, 1, -1)

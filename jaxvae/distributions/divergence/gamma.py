@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.distributions._pair import log_sum_exp, sum_of
-from jaxvae.distributions._special import stirling_remainder, stirling_slope
 from jaxvae.distributions.composition._log_gamma import excess
 from jaxvae.distributions.composition.beta import Beta
 from jaxvae.distributions.composition.dirichlet import Dirichlet
 from jaxvae.distributions.divergence._forms import GAMMAS, as_gamma, log_ratio
+from jaxvae.distributions.numerics.pair import log_sum_exp, sum_of
+from jaxvae.distributions.numerics.special import stirling_remainder, stirling_slope
 
 
 def _gamma_gamma(q, p) -> Array:

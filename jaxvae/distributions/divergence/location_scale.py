@@ -19,8 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxvae.distributions._ratio import log1p_square
-from jaxvae.distributions._special import HALF_LOG_TWO_PI
 from jaxvae.distributions.composition._log_gamma import excess
 from jaxvae.distributions.divergence import gaussian
 from jaxvae.distributions.inversion.cauchy import Cauchy
@@ -34,6 +32,8 @@ from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.student_t import StudentT
 from jaxvae.distributions.location_scale.triangular import Triangular
 from jaxvae.distributions.location_scale.uniform import Uniform
+from jaxvae.distributions.numerics.ratio import log1p_square
+from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _EULER = float(np.euler_gamma)
 _LOG_TWO = math.log(2.0)

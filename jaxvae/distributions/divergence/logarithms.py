@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.distributions._special import stirling_remainder, stirling_slope
 from jaxvae.distributions.composition._log_gamma import excess
 from jaxvae.distributions.composition.log_normal import LogNormal
 from jaxvae.distributions.divergence._forms import (
@@ -36,6 +35,7 @@ from jaxvae.distributions.inversion.gumbel import Gumbel
 from jaxvae.distributions.inversion.reciprocal import Reciprocal
 from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.uniform import Uniform
+from jaxvae.distributions.numerics.special import stirling_remainder, stirling_slope
 
 
 def _normal(law: LogNormal) -> Normal:

@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from jaxvae import _check
 from jaxvae.distributions._pytree import distribution, static
-from jaxvae.distributions._special import stirling_remainder
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.special import stirling_remainder
 
 
 @distribution

@@ -7,9 +7,9 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._ratio import log_ratio
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.ratio import log_ratio
 
 
 @distribution

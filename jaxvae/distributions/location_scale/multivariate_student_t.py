@@ -12,9 +12,9 @@ from jaxtyping import Float
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._special import HALF_LOG_TWO_PI, log_gamma_ratio, stirling_slope
 from jaxvae.distributions.composition._log_gamma import sample_log_gamma
 from jaxvae.distributions.location_scale._cholesky import cholesky_factor
+from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI, log_gamma_ratio, stirling_slope
 
 _LOG_TWO = math.log(2.0)
 

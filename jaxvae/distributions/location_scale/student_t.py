@@ -8,9 +8,9 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions._ratio import log1p_square
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.ratio import log1p_square
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 # (2 - 2^(1 - 2n)) B_2n / 2n(2n - 1) for n = 1, 2, ...

@@ -15,8 +15,8 @@ from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.distributions import Distribution
 from jaxvae.metrics._flat_joint import flat_joint
-from jaxvae.metrics.bridge import sigmoidal_schedule, start_from_posterior
-from jaxvae.metrics.chains import Chain, anneal, tune
+from jaxvae.metrics.annealing.bridge import sigmoidal_schedule, start_from_posterior
+from jaxvae.metrics.annealing.chains import Chain, anneal, tune
 from jaxvae.model import Example, LatentVariableModel, Params
 
 _SIZES = ("num_chains", "num_temperatures", "num_leapfrog", "chunk", "batch")

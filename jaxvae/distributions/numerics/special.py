@@ -46,7 +46,7 @@ def stirling_remainder(x: Float[Array, "*event"]) -> Float[Array, "*event"]:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from jaxvae.distributions._special import stirling_remainder
+        >>> from jaxvae.distributions.numerics.special import stirling_remainder
         >>> round(float(1e6 * stirling_remainder(jnp.asarray(1e5))), 4)
         0.8333
     """

@@ -11,7 +11,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey, Scalar
-from jaxvae.metrics.hamiltonian import LogDensity, Point, evaluate, transition
+from jaxvae.metrics.annealing.hamiltonian import LogDensity, Point, evaluate, transition
 
 _PILOTS = 8
 _WARM_UP, _AT_LEAST = 30, 64

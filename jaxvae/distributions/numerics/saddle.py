@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from jaxvae.distributions._special import stirling_remainder
+from jaxvae.distributions.numerics.special import stirling_remainder
 
 _LOG_2_HIGH = 355.0 / 512.0  # nine bits, so that its multiples are exact
 _LOG_2_LOW = -2.12194440054690583e-4

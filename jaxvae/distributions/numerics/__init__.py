@@ -1,0 +1,1 @@
+"""Logarithms, ratios and remainders with more digits than the plain formulas keep."""
