@@ -127,11 +127,7 @@ def check(config: Config) -> None:
         value = getattr(config.model, name)
         if value < 1:
             raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
-    chosen = config.model.posteriors
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(
-            f"--posteriors expected each family once, got {' '.join(chosen) or 'none'}"
-        )
+    candidates.check("--posteriors", config.model.posteriors)
 
 
 def train(config: Config, dataset: data.Dataset, name: Family, running: Running) -> dict[str, Any]:

@@ -76,15 +76,16 @@ def from_json(value: Any) -> Any:
 
 
 def _public_name(function: Callable) -> str:
-    name = getattr(function, "__name__", None)
+    name = getattr(function, "__name__", "")
     package = getattr(function, "__module__", "").rpartition(".")[0]
-    exported = getattr(sys.modules.get(package), name or "", None)
-    if not package.startswith("jaxvae") or exported is not function:
-        raise ValueError(
-            f"a recipe expected functions that jaxvae exports, got {function!r}; pass model= to "
-            "jaxvae.load for a model of your own"
-        )
-    return f"{package}.{name}"
+    while package.split(".")[0] == "jaxvae":
+        if getattr(sys.modules.get(package), name, None) is function:
+            return f"{package}.{name}"
+        package = package.rpartition(".")[0]
+    raise ValueError(
+        f"a recipe expected functions that jaxvae exports, got {function!r}; pass model= to "
+        "jaxvae.load for a model of your own"
+    )
 
 
 def _find(public_name: str) -> Callable:

@@ -8,9 +8,10 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_for_a_notebook_runs_and_trains():
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example, losses = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict = {}
     exec(example, names)
+    exec(losses, names)
     history = names["result"].history
     assert names["codes"].shape == (2000, 3)
     # Pure noise has nothing to encode: the best bound is close to the entropy of 20 unit Normals.

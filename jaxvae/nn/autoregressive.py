@@ -53,7 +53,7 @@ class InverseAutoregressive:
     def forward(self, x: Float[Array, " d"]) -> tuple[Float[Array, " d"], Scalar]:
         r"""All coordinates at once, and $\sum_i\log g_i$."""
         self._check("forward", x)
-        shift, gate = evaluate(masked(self.weights), x, self.context)
+        shift, gate = self._outputs(masked(self.weights), x)
         return 2.0 * jax.nn.sigmoid(gate) * x + shift, jnp.sum(_log_gate(gate))
 
     def inverse(self, y: Float[Array, " d"]) -> tuple[Float[Array, " d"], Scalar]:
@@ -62,13 +62,18 @@ class InverseAutoregressive:
         weights, places = masked(self.weights), jnp.arange(y.shape[0])
 
         def find(x: Array, place: Array) -> tuple[Array, Scalar]:
-            shift, gate = evaluate(weights, x, self.context)
+            shift, gate = self._outputs(weights, x)
             # Later coordinates stay zero until their turn: no weight of zero meets an overflow.
             x = jnp.where(places == place, (y - shift) * jnp.exp(-_log_gate(gate)), x)
             return x, -_log_gate(gate)[place]
 
         x, log_dets = lax.scan(find, jnp.zeros_like(y), places)
         return x, jnp.sum(log_dets)
+
+    def _outputs(self, weights: PyTree, x: Float[Array, " d"]) -> Float[Array, "2 d"]:
+        # An optimiser with steps of one size moves every weight that a coordinate sees by as much:
+        # the root keeps what they add up to, signal or noise, independent of their number.
+        return evaluate(weights, x, self.context) / math.sqrt(x.shape[0])
 
     def _check(self, method: str, value: Array) -> None:
         size = self.weights["direct"].shape[0]
