@@ -113,15 +113,13 @@ def test_variances_at_the_start_do_not_grow_with_the_number_of_latents(family):
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 4])
-def test_fresh_flows_keep_the_order_and_start_near_the_identity(blocks):
-    for family, factor in (
-        (inverse_autoregressive(blocks, hidden=(8,), context=2), (1 + np.exp(-2.0)) ** -blocks),
-        (coupling(blocks, hidden=(8,), context=2), 1.0),
-    ):
+def test_fresh_flows_keep_the_order_and_start_at_the_identity(blocks):
+    for factory in (inverse_autoregressive, coupling):
+        family = factory(blocks, hidden=(8,), context=2)
         outputs = outputs_of(family, 3)
         q = family.build(family.init(jax.random.key(0), 3), outputs, 3)
         assert isinstance(q, Transformed)
-        np.testing.assert_allclose(representative(q), factor * outputs[:3], rtol=1e-5)
+        np.testing.assert_allclose(representative(q), outputs[:3], rtol=1e-6)
 
 
 def test_zero_outputs_make_amortised_flows_the_identity():
