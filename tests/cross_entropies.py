@@ -83,6 +83,16 @@ def _uniform(a, b):
     return Law(b, a + w / 2, w * w / 12, distance=distance, low=a, high=a + w)
 
 
+def _truncated_normal(m, b, low, high):
+    s = mpmath.exp(b)
+    ends = [(low - m) / s, (high - m) / s]
+    mass = mpmath.ncdf(ends[1]) - mpmath.ncdf(ends[0])
+    below, above = (mpmath.npdf(end) / mass for end in ends)
+    mean, square = below - above, 1 + ends[0] * below - ends[1] * above
+    entropy = b + mpmath.log(2 * mpmath.pi) / 2 + mpmath.log(mass) + square / 2
+    return Law(entropy, m + s * mean, s * s * (square - mean * mean), low=low, high=high)
+
+
 def _laplace(m, b):
     s = mpmath.exp(b)
     return Law(
@@ -148,6 +158,7 @@ def _weibull(log_s, log_k):
     return Law(
         mpmath.euler * (1 - 1 / k) + log_s - log_k + 1,
         s * mpmath.gamma(1 + 1 / k),
+        s * s * (mpmath.gamma(1 + 2 / k) - mpmath.gamma(1 + 1 / k) ** 2),
         log_mean=log_s - mpmath.euler / k,
         log_variance=mpmath.pi**2 / (6 * k * k),
         power=lambda order: s**order * mpmath.gamma(1 + order / k),
@@ -160,6 +171,7 @@ def _log_normal(m, b):
     return Law(
         m + b + mpmath.log(2 * mpmath.pi * mpmath.e) / 2,
         mpmath.exp(m + v / 2),
+        mpmath.expm1(v) * mpmath.exp(2 * m + v),
         log_mean=m,
         log_variance=v,
         power=lambda k: mpmath.exp(k * m + k * k * v / 2),
@@ -189,7 +201,8 @@ def _beta(log_a, log_b):
     whole = mpmath.digamma(a + b)
     to_zero, to_one = mpmath.digamma(a) - whole, mpmath.digamma(b) - whole
     entropy = mpmath.log(mpmath.beta(a, b)) - (a - 1) * to_zero - (b - 1) * to_one
-    law = Law(entropy, a / (a + b), None, to_zero, low=mpf(0), high=mpf(1))
+    variance = a * b / ((a + b) ** 2 * (a + b + 1))
+    law = Law(entropy, a / (a + b), variance, to_zero, low=mpf(0), high=mpf(1))
     law.power = lambda _: to_one  # the mean of log(1 - x)
     return law
 
@@ -224,6 +237,7 @@ LAWS = {
     "Gumbel": _gumbel,
     "StudentT": _student_t,
     "Triangular": _triangular,
+    "TruncatedNormal": _truncated_normal,
     "Gamma": _gamma,
     "Weibull": _weibull,
     "LogNormal": _log_normal,

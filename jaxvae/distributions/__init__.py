@@ -59,3 +59,4 @@ from jaxvae.distributions.location_scale.uniform import Uniform as Uniform
 from jaxvae.distributions.noise import Noise as Noise
 from jaxvae.distributions.noise import StandardNormal as StandardNormal
 from jaxvae.distributions.noise import StandardUniform as StandardUniform
+from jaxvae.distributions.support import moving_support as moving_support

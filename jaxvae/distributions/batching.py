@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxvae._types import PyTree
@@ -70,15 +71,26 @@ def batched(
         (5, 2)
     """
     first = jax.tree.map(lambda leaf: leaf[0], arguments)
-    axes = batch_axes(jax.eval_shape(function, *first))
+    one = jax.eval_shape(function, *first)
+    axes = batch_axes(one)
+    at_once = jax.vmap(function, out_axes=axes)
     if batch_size is None:
-        return jax.vmap(function, out_axes=axes)(*arguments)
+        return at_once(*arguments)
+    # Tracing alone finds a shared parameter that depends on the row; it would be lost below.
+    jax.eval_shape(at_once, *arguments)
 
     def own(row):
-        return _where(axes, function(*row), None)
+        # lax.map cannot put arrays without elements together.
+        present = jax.tree.map(lambda leaf: leaf if leaf.size else None, function(*row))
+        return _where(axes, present, None)
 
     rows = lax.map(own, arguments, batch_size=batch_size)
-    return _where(axes, rows, function(*first))
+    number = len(jax.tree.leaves(arguments)[0])
+
+    def restored(struct, leaf):
+        return leaf if struct.size else jnp.zeros((number, *struct.shape), struct.dtype)
+
+    return _where(axes, jax.tree.map(restored, one, rows), function(*first))
 
 
 def take(distributions: T, index: int | Array) -> T:

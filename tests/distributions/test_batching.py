@@ -66,9 +66,21 @@ def test_distributions_without_shared_parameters_are_batched_as_vmap_does():
     assert jax.tree.leaves(batch_axes(got)) == [0, 0]
 
 
-def test_a_shared_parameter_that_depends_on_the_row_is_refused():
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 5, 9])
+def test_a_shared_parameter_that_depends_on_the_row_is_refused(batch_size):
     def depends(x):
         return Linear({"matrix": x[0] * WEIGHTS["matrix"]}, x)
 
     with pytest.raises(ValueError, match=r"out_axes.weights.*None"):
-        batched(depends, (X,))
+        batched(depends, (X,), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 5, 9])
+def test_arrays_without_elements_stay_in_their_place(batch_size):
+    def narrow(x):
+        return Linear({"matrix": jnp.zeros((2, 0))}, x[:0]), Normal(x[:0], x[:0]), Delta(x)
+
+    linear, normal, delta = batched(narrow, (X,), batch_size=batch_size)
+    assert linear.weights["matrix"].shape == (2, 0)
+    assert linear.row.shape == normal.loc.shape == (5, 0)
+    np.testing.assert_array_equal(delta.point, X)

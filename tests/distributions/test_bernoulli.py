@@ -83,7 +83,8 @@ def test_gradient_is_the_residual_and_curvature_minus_the_variance():
 
 def test_derivatives_given_by_hand_are_those_of_finite_differences():
     logits = jnp.array([[-2.0, 0.4], [1.3, 3.0]])
-    value = jnp.array([[0.0, 1.0], [0.3, 1.0]])
+    # Inside: beside the unit interval, where finite differences would look, there is no mass.
+    value = jnp.array([[0.1, 0.9], [0.3, 0.8]])
 
     def log_prob(logits, value):
         return Bernoulli(jnp.asarray(logits)).log_prob(jnp.asarray(value))
@@ -141,3 +142,12 @@ def test_certain_samples_are_certain():
 
 def test_mode_is_the_more_probable_value():
     np.testing.assert_array_equal(Bernoulli(jnp.array([-0.1, 0.1, 1e4])).mode, [0.0, 1.0, 1.0])
+
+
+def test_rare_events_are_rare_in_half_precision():
+    law = Bernoulli(jnp.full(1_000_000, np.log(0.001), jnp.bfloat16))
+    sample = law.sample(jax.random.key(0))
+    assert sample.dtype == jnp.bfloat16
+    probability = special.expit(np.float64(law.logits[0]))
+    error = np.mean(np.float64(sample)) - probability
+    assert abs(error) < 4 * np.sqrt(probability / 1_000_000)

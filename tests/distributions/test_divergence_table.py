@@ -16,6 +16,7 @@ from jaxvae.distributions import (
     Erlang,
     Exponential,
     Gamma,
+    Logistic,
     LogNormal,
     MultivariateNormal,
     MultivariateStudentT,
@@ -26,6 +27,7 @@ from jaxvae.distributions import (
     Reciprocal,
     StudentT,
     Triangular,
+    TruncatedNormal,
     Uniform,
     Weibull,
     kl_by_factor,
@@ -56,6 +58,7 @@ def make(family, role, dtype, size=SIZE, spread=2.0):
     arrays = {
         StudentT: (a, b, 1.8 + np.abs(c)),
         Triangular: (np.abs(a) - wider, b + wider, c),
+        TruncatedNormal: (a, b, c - 1.0 - wider, c + np.abs(a) + wider),
         Uniform: (np.abs(a) - wider, b + wider),
         Reciprocal: (a - wider, np.minimum(b, 1.0) + wider / 4),
         Pareto: (a - wider, 0.8 + np.abs(b)),
@@ -196,6 +199,30 @@ def test_t_vectors_of_one_coordinate_are_t_variables():
         full = MultivariateNormal(other.loc, other.log_scale, jnp.zeros(0))
         for p in (other, full):
             np.testing.assert_allclose(kl_divergence(vector, p), scalar, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 2.9, 3.1, 4.0, 5.5, 39.0, 41.0, 1e3])
+@pytest.mark.parametrize("first", [Normal, Logistic])
+def test_towards_a_laplace_law_any_number_of_scales_away(first, distance):
+    for log_scale in (-6.0, 0.0, 3.0):
+        shift = jnp.float32(distance * np.exp(log_scale))
+        q = first(shift, jnp.float32(log_scale))
+        p = distributions.Laplace(jnp.float32(0.0), jnp.float32(0.3))
+        assert_near(kl_divergence(q, p), divergence(q, p), TOLERANCES[jnp.float32])
+
+
+@pytest.mark.parametrize("df", [0.5, 1.8, 1.83, 1.9, 1.99, 2.0, 2.01, 2.1])
+def test_a_t_variable_differs_infinitely_from_a_normal_up_to_two_degrees_of_freedom(df):
+    zero, log_df = jnp.zeros(1), jnp.full(1, np.log(df))
+    p = Normal(zero + 0.5, zero)
+    got = kl_divergence(StudentT(zero, zero, log_df), p)
+    vector = kl_divergence(MultivariateStudentT(zero, zero, jnp.zeros(0), log_df[0]), p)
+    if df <= 2:
+        assert got == vector == np.inf
+    else:
+        exact = divergence(member(StudentT(zero, zero, log_df), 0), member(p, 0))
+        # Next to two degrees of freedom the variance has few digits.
+        np.testing.assert_allclose([got, vector], exact, rtol=1e-4)
 
 
 def test_t_vectors_from_a_normal_agree_with_samples():

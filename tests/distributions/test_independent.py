@@ -71,3 +71,11 @@ def test_misuse_says_what_to_do():
         Independent(())
     with pytest.raises(ValueError, match="tuple of 2 parts, got 1"):
         MIXED.log_prob(VALUE[:1])
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_stacked_parts_are_no_tuple():
+    """Rows of an array would be taken for parts."""
+    alike = Independent((NORMAL, NORMAL))
+    with pytest.raises(ValueError, match=r"tuple of 2 parts, got \w*Array"):
+        alike.log_prob(jnp.stack([VALUE[0], VALUE[0]]))

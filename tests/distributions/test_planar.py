@@ -55,6 +55,16 @@ def test_log_determinant_is_that_of_the_jacobian():
         check_log_det(lambda n=number: flow_number(n, jnp.float64), DRAW[3, :5])
 
 
+@pytest.mark.parametrize("distance", [0.1, 3.0, 6.0, 9.0, 12.0, 30.0, -9.0, -30.0])
+def test_far_from_the_plane_the_log_determinant_keeps_its_digits(distance):
+    """It is small there, and the square of the hyperbolic tangent rounds to one."""
+    flow = Planar(jnp.array([2.0, 1.0]), jnp.array([1.0, 0.0]), jnp.zeros(()))
+    x = jnp.array([distance, 5.0])
+    with mpmath.workdps(60):
+        exact = float(exact_forward(flow, x)[1])
+    np.testing.assert_allclose(flow.forward(x)[1], exact, rtol=3e-6 * max(1.0, abs(distance)))
+
+
 def test_without_a_plane_it_shifts_by_u_and_its_gradient_is_known():
     u, b, x = jnp.array([1.0, -2.0]), jnp.float32(0.7), jnp.array([0.5, 3.0])
     flow = Planar(u, jnp.zeros(2), b)

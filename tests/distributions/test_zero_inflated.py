@@ -15,7 +15,7 @@ from oracles import (
 )
 from scipy import stats
 
-from jaxvae.distributions import NegativeBinomial, Poisson, ZeroInflated
+from jaxvae.distributions import NegativeBinomial, Normal, Poisson, ZeroInflated
 
 # log-mean, log-inverse-dispersion, logits of the extra zero
 SETTINGS = [
@@ -155,3 +155,8 @@ def test_samples_pass_chi_squared():
 def test_logits_of_another_shape_are_refused(without_type_checks):
     with pytest.raises(ValueError, match=r"ZeroInflated expected .* base \(2,\), logits \(3,\)"):
         ZeroInflated(Poisson(jnp.zeros(2)), jnp.zeros(3))
+
+
+def test_a_law_with_a_density_is_refused(without_type_checks):
+    with pytest.raises(ValueError, match=r"Poisson or NegativeBinomial, got Normal"):
+        ZeroInflated(Normal.standard((2,)), jnp.zeros(2))

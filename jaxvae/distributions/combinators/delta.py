@@ -1,5 +1,7 @@
 """The distribution that is certain."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Num
@@ -7,6 +9,7 @@ from jaxtyping import Num
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
+from jaxvae.distributions.numerics.outside import log_zero
 
 
 @distribution
@@ -24,6 +27,8 @@ class Delta:
         >>> float(Delta(jnp.ones(3)).log_prob(jnp.zeros(3)))
         -inf
     """
+
+    support_parameters: ClassVar[tuple[str, ...]] = ("point",)
 
     point: Num[Array, "*event"]
 
@@ -55,7 +60,7 @@ class Delta:
     def log_prob(self, value: Num[Array, "*event"]) -> Scalar:
         """Log-mass: 0 at the point and minus infinity elsewhere."""
         _check.event_shape("Delta.log_prob", self.event_shape, value.shape)
-        return jnp.where(jnp.all(value == self.point), 0.0, -jnp.inf)
+        return jnp.where(jnp.all(value == self.point), 0.0, jnp.sum(log_zero(value)))
 
     def sample_and_log_prob(self, key: PRNGKey) -> tuple[Num[Array, "*event"], Scalar]:
         """The point and 0."""

@@ -70,10 +70,11 @@ class Independent:
 
     def log_prob(self, value: tuple) -> Scalar:
         r"""$\sum_i \log p_i(x_i)$."""
-        if len(value) != len(self.factors):
+        if not isinstance(value, tuple | list) or len(value) != len(self.factors):
+            got = len(value) if isinstance(value, tuple | list) else type(value).__name__
             raise ValueError(
                 f"Independent.log_prob expected a tuple of {len(self.factors)} parts, "
-                f"got {len(value)}; give one event for each factor"
+                f"got {got}; give one event for each factor"
             )
         return _total(f.log_prob(x) for f, x in zip(self.factors, value, strict=True))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Float
 
@@ -80,8 +80,9 @@ class Mixture:
         r"""$\log\sum_k \pi_k\,p(x \mid k)$; minus infinity where no component has mass."""
         log_joint = self._log_joint(value)
         # The derivative of log(0) would be NaN in every component.
-        reached = jnp.max(log_joint) > -jnp.inf
-        return jnp.where(reached, logsumexp(jnp.where(reached, log_joint, 0.0)), -jnp.inf)
+        largest = lax.stop_gradient(jnp.max(log_joint))
+        reached = largest > -jnp.inf
+        return jnp.where(reached, logsumexp(jnp.where(reached, log_joint, 0.0)), largest)
 
     def responsibilities(self, value: Any) -> Float[Array, "K"]:
         r"""$p(k \mid x)$; NaN where no component has mass."""

@@ -12,6 +12,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey
+from jaxvae.distributions.numerics.outside import log_zero
 from jaxvae.distributions.numerics.pair import (
     log_of_pair,
     log_pair,
@@ -157,10 +158,13 @@ def dirichlet_log_density(x: Array, x_rest: Array, log_concentration: Array) -> 
         log_concentration: $\log a$.
     """
     # A part that is zero only counts where its exponent is not; any other number stands in.
-    density = _dirichlet_interior(jnp.where(x > 0, x, 1.0), x_rest, log_concentration)
+    inside = (x > 0) & (x < jnp.inf)
+    tame, rest = jnp.where(inside, x, 1.0), jnp.where(inside, x_rest, 0.0)
+    density = _dirichlet_interior(tame, rest, log_concentration)
     at_zero = jnp.where(log_concentration == 0, 0.0, -jnp.sign(log_concentration) * jnp.inf)
     boundary = jnp.sum(jnp.where(x == 0, at_zero, 0.0), axis=-1)
-    return jnp.where(jnp.any(x < 0, axis=-1), -jnp.inf, density + boundary)
+    beside = jnp.any((x < 0) | ~(x < jnp.inf), axis=-1)
+    return jnp.where(beside, jnp.sum(log_zero(x), axis=-1), density + boundary)
 
 
 @jax.custom_jvp

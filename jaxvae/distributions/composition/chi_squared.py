@@ -17,6 +17,7 @@ from jaxvae.distributions.composition._log_gamma import (
     log_product,
     sample_log_gamma,
 )
+from jaxvae.distributions.numerics.outside import log_zero
 
 _LOG_TWO = math.log(2.0)
 
@@ -69,7 +70,7 @@ class ChiSquared(Factorised):
         density = gamma_term(half, self._log_concentration, deviation) - jnp.log(x)
         beside = self.log_df - jnp.asarray(_LOG_TWO, self.log_df.dtype)
         at_zero = jnp.where(beside == 0, -_LOG_TWO, -jnp.sign(beside) * jnp.inf)
-        return jnp.where(inside, density, jnp.where(value == 0, at_zero, -jnp.inf))
+        return jnp.where(inside, density, jnp.where(value == 0, at_zero, log_zero(value)))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""The incomplete Gamma function $P(\nu/2, x/2)$; in float32 to about $10^{-6}\nu$."""

@@ -16,6 +16,7 @@ from jaxvae.distributions.composition._log_gamma import (
     gamma_term,
     sample_log_gamma,
 )
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 from jaxvae.distributions.numerics.special import (
     HALF_LOG_TWO_PI,
     stirling_remainder,
@@ -80,7 +81,7 @@ class F(Factorised):
         density = jnp.sum(parts, axis=0) - gamma_term(whole, jnp.log(whole), jnp.zeros_like(whole))
         beside = self.log_df1 - jnp.asarray(_LOG_TWO, self.log_df1.dtype)
         at_zero = jnp.where(beside == 0, 0.0, -jnp.sign(beside) * jnp.inf)
-        outside = jnp.where(value == 0, at_zero, -jnp.inf)
+        outside = jnp.where(value == 0, at_zero, log_zero(value))
         return jnp.where(inside, density - jnp.log(x), outside)
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
@@ -89,7 +90,8 @@ class F(Factorised):
         positive = x > 0
         logit = self.log_df1 - self.log_df2 + jnp.log(jnp.where(positive, x, 1.0))
         halves = 0.5 * jnp.exp(self.log_df1), 0.5 * jnp.exp(self.log_df2)
-        return jnp.where(positive, betainc(*halves, jax.nn.sigmoid(logit)), 0.0)
+        cdf = jnp.where(positive, betainc(*halves, jax.nn.sigmoid(logit)), 0.0)
+        return unless_nan(value, cdf)
 
     @property
     def mean(self) -> Float[Array, "*event"]:

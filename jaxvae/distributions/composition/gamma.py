@@ -15,6 +15,7 @@ from jaxvae.distributions.composition._log_gamma import (
     log_product,
     sample_log_gamma,
 )
+from jaxvae.distributions.numerics.outside import log_zero
 
 
 @distribution
@@ -76,7 +77,7 @@ class Gamma(Factorised):
         deviation = log_product(x, self.log_rate, -log_a)
         density = gamma_term(jnp.exp(log_a), log_a, deviation) - jnp.log(x)
         at_zero = jnp.where(log_a == 0, self.log_rate, -jnp.sign(log_a) * jnp.inf)
-        return jnp.where(inside, density, jnp.where(value == 0, at_zero, -jnp.inf))
+        return jnp.where(inside, density, jnp.where(value == 0, at_zero, log_zero(value)))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""The regularised incomplete Gamma function $P(a, rx)$; in float32 to about $10^{-6}a$."""

@@ -10,6 +10,8 @@ from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.composition._log_gamma import log_product
 from jaxvae.distributions.noise import StandardNormal
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.ratio import inverse_scale
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 
@@ -64,12 +66,14 @@ class LogNormal(Explicit, Factorised):
         r"""$-\frac12\varepsilon^2 - \log\sigma - \log x - \frac12\log 2\pi$."""
         inside = (value > 0) & (value < jnp.inf)
         x = jnp.where(inside, value, 1.0)
-        return jnp.where(inside, self._log_density(self._noise_of(x), jnp.log(x)), -jnp.inf)
+        return jnp.where(inside, self._log_density(self._noise_of(x), jnp.log(x)), log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\Phi((\log x - \mu)/\sigma)$."""
-        inside = value > 0
-        return jnp.where(inside, ndtr(self._noise_of(jnp.where(inside, value, 1.0))), 0.0)
+        inside = (value > 0) & (value < jnp.inf)
+        cdf = ndtr(self._noise_of(jnp.where(inside, value, 1.0)))
+        beside = unless_nan(value, (value > 0).astype(cdf.dtype))
+        return jnp.where(inside, cdf, beside)
 
     @property
     def mean(self) -> Float[Array, "*event"]:
@@ -95,7 +99,7 @@ class LogNormal(Explicit, Factorised):
         return self.loc + jnp.exp(self.log_scale) * noise
 
     def _noise_of(self, value: Array) -> Array:
-        return log_product(value, -self.loc) * jnp.exp(-self.log_scale)
+        return log_product(value, -self.loc) * inverse_scale(self.log_scale)
 
     def _log_density(self, noise: Array, log_value: Array) -> Array:
         return -(0.5 * noise * noise + self.log_scale + log_value + HALF_LOG_TWO_PI)

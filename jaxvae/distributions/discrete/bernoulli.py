@@ -9,6 +9,7 @@ from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
+from jaxvae.distributions.numerics.outside import log_zero
 
 
 def _log1p_unit(x: Array) -> Array:
@@ -48,12 +49,19 @@ def _log_mass_jvp(primals, tangents):
     return _log_mass(value, logits), tangent
 
 
+def _within_unit(value: Array, logits: Array) -> Array:
+    """The log-mass, and minus infinity beside the unit interval."""
+    inside = (value >= 0) & (value <= 1)
+    return jnp.where(inside, _log_mass(jnp.where(inside, value, 0.0), logits), log_zero(value))
+
+
 @distribution
 class Bernoulli(Factorised):
     r"""Independent binary variables with success probabilities $\phi_i = 1/(1 + e^{-\ell_i})$.
 
     A value strictly between 0 and 1 (a grey pixel) is scored with the same formula, which is then
-    the negative cross-entropy of exercise 12 and not the logarithm of a probability.
+    the negative cross-entropy of exercise 12 and not the logarithm of a probability. Values beside
+    the unit interval, such as pixels from 0 to 255, have no mass.
 
     Args:
         logits: $\ell$, any event shape.
@@ -86,18 +94,21 @@ class Bernoulli(Factorised):
 
     def sample(self, key: PRNGKey) -> Float[Array, "*event"]:
         """Zeros and ones in the dtype of the logits."""
-        return jax.random.bernoulli(key, self.mean).astype(self.logits.dtype)
+        # Uniform numbers of half precision are too coarse for small probabilities.
+        half = jnp.finfo(self.logits.dtype).bits < 32
+        logits = self.logits.astype(jnp.float32) if half else self.logits
+        return jax.random.bernoulli(key, jax.nn.sigmoid(logits)).astype(self.logits.dtype)
 
     def log_prob(self, value: Num[Array, "*event"]) -> Scalar:
         r"""$\sum_i x_i\log\phi_i + (1 - x_i)\log(1 - \phi_i)$."""
         _check.event_shape("Bernoulli.log_prob", self.event_shape, value.shape)
         # Flat, so that short rows of pixels do not cut the vector loops short.
         flat = value.astype(self.logits.dtype).ravel()
-        return jnp.sum(_log_mass(flat, self.logits.ravel()))
+        return jnp.sum(_within_unit(flat, self.logits.ravel()))
 
     def log_prob_by_factor(self, value: Num[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$x\log\phi + (1 - x)\log(1 - \phi)$."""
-        return _log_mass(value.astype(self.logits.dtype), self.logits)
+        return _within_unit(value.astype(self.logits.dtype), self.logits)
 
     @property
     def variance(self) -> Float[Array, "*event"]:

@@ -1,5 +1,7 @@
 """The Categorical distribution over one-hot vectors, from logits."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -8,13 +10,16 @@ from jaxtyping import Float, Num
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
+from jaxvae.distributions.numerics.outside import log_zero
 
 
 @distribution
 class Categorical:
     r"""One-hot vectors with $p(x) = \prod_k \pi_k^{x_k}$ and $\pi = \mathrm{softmax}(\ell)$.
 
-    Axes before the last are independent draws of one event.
+    Axes before the last are independent draws of one event. A value with several entries between 0
+    and 1 that add up to one (a relaxed or averaged label) is scored with the same formula, the
+    negative cross-entropy; any other value has no mass.
 
     Args:
         logits: $\ell$, event shape ``(*factors, K)``, finite.
@@ -72,7 +77,10 @@ class Categorical:
     def log_prob(self, value: Num[Array, "*event"]) -> Scalar:
         r"""$\sum_k x_k\log\pi_k$."""
         _check.event_shape("Categorical.log_prob", self.event_shape, value.shape)
-        return jnp.sum(value.astype(self.logits.dtype) * self.log_probs)
+        weights = value.astype(self.logits.dtype)
+        return jnp.where(
+            _on_simplex(weights), jnp.sum(weights * self.log_probs), jnp.sum(log_zero(weights))
+        )
 
     def sample_and_log_prob(self, key: PRNGKey) -> tuple[Float[Array, "*event"], Scalar]:
         """One event and its log-mass."""
@@ -90,3 +98,10 @@ class Categorical:
 
     def _one_hot(self, index: Array) -> Float[Array, "*event"]:
         return jax.nn.one_hot(index, self.logits.shape[-1], dtype=self.logits.dtype)
+
+
+def _on_simplex(weights: Array) -> Array:
+    """Whether rows are not negative and add up to one, but for roundings of whoever made them."""
+    slack = math.sqrt(float(jnp.finfo(weights.dtype).eps))
+    close = jnp.abs(jnp.sum(weights, axis=-1) - 1.0) <= slack
+    return jnp.all(weights >= -slack) & jnp.all(close)

@@ -11,6 +11,7 @@ from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.discrete._arrivals import poisson_counts
+from jaxvae.distributions.numerics.outside import log_zero
 from jaxvae.distributions.numerics.saddle import excess, gap, is_count, within_range
 from jaxvae.distributions.numerics.special import stirling_remainder, stirling_slope
 
@@ -129,7 +130,7 @@ class NegativeBinomial(Factorised):
         x = jax.lax.stop_gradient(value.astype(self.log_mean.dtype))
         inside = is_count(x)
         log_mass = _log_mass(jnp.where(inside, x, 0.0), *self._within_range())
-        return jnp.where(inside, log_mass, -jnp.inf)
+        return jnp.where(inside, log_mass, log_zero(x))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

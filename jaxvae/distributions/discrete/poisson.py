@@ -9,6 +9,7 @@ from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.discrete._arrivals import poisson_counts
+from jaxvae.distributions.numerics.outside import log_zero
 from jaxvae.distributions.numerics.saddle import gap, is_count, poisson_log_mass, within_range
 
 
@@ -66,7 +67,7 @@ class Poisson(Factorised):
         x = jax.lax.stop_gradient(value.astype(self.log_rate.dtype))
         inside = is_count(x)
         log_mass = _log_mass(jnp.where(inside, x, 0.0), within_range(self.log_rate))
-        return jnp.where(inside, log_mass, -jnp.inf)
+        return jnp.where(inside, log_mass, log_zero(x))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,5 +1,7 @@
 """The binary Concrete distribution, a relaxed Bernoulli."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -10,6 +12,7 @@ from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.discrete.bernoulli import Bernoulli
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 
 
 def check_temperature(owner: str, log_temperature: Array) -> None:
@@ -46,6 +49,8 @@ class RelaxedBernoulli(Explicit, Factorised):
         >>> float(RelaxedBernoulli(jnp.array(0.0), jnp.array(0.0)).cdf(jnp.array(0.25)))
         0.25
     """
+
+    has_edge: ClassVar[bool] = True
 
     logits: Float[Array, "*event"]
     log_temperature: Float[Array, ""]
@@ -86,7 +91,9 @@ class RelaxedBernoulli(Explicit, Factorised):
         log_x, log_rest = jnp.log(x), jnp.log1p(-x)
         shifted = jnp.exp(self.log_temperature) * (log_x - log_rest) - self.logits
         log_logistic = jax.nn.log_sigmoid(shifted) + jax.nn.log_sigmoid(-shifted)
-        return jnp.where(inside, self.log_temperature + log_logistic - log_x - log_rest, -jnp.inf)
+        return jnp.where(
+            inside, self.log_temperature + log_logistic - log_x - log_rest, log_zero(value)
+        )
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\sigma(\tau y - \ell)$."""
@@ -94,7 +101,7 @@ class RelaxedBernoulli(Explicit, Factorised):
         x = jnp.where(inside, value, 0.5)
         y = jnp.log(x) - jnp.log1p(-x)
         within = jax.nn.sigmoid(jnp.exp(self.log_temperature) * y - self.logits)
-        return jnp.where(inside, within, (value >= 1).astype(self.logits.dtype))
+        return jnp.where(inside, within, unless_nan(value, (value >= 1).astype(self.logits.dtype)))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,6 +1,7 @@
 """The Concrete distribution, a relaxed Categorical."""
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxvae.distributions.base import Explicit
 from jaxvae.distributions.discrete.categorical import Categorical
 from jaxvae.distributions.discrete.relaxed_bernoulli import check_temperature
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero
 
 
 @distribution
@@ -46,6 +48,8 @@ class RelaxedCategorical(Explicit):
         >>> float(relaxed.log_prob(jnp.array([0.25, 0.75])))
         0.0
     """
+
+    has_edge: ClassVar[bool] = True
 
     logits: Float[Array, "*event"]
     log_temperature: Float[Array, ""]
@@ -90,10 +94,10 @@ class RelaxedCategorical(Explicit):
     def log_prob(self, value: Float[Array, "*event"]) -> Scalar:
         r"""$\log (K - 1)! + (K - 1)\log\tau + \sum_k \log\mathrm{softmax}(s)_k - \log x_k$."""
         _check.event_shape("RelaxedCategorical.log_prob", self.event_shape, value.shape)
-        inside = jnp.all(value > 0)
+        inside = jnp.all((value > 0) & (value < jnp.inf))
         log_x = jnp.log(jnp.where(inside, value, 1.0))
         s = self._centred() - jnp.exp(self.log_temperature) * log_x
-        return jnp.where(inside, self._log_density(s, log_x), -jnp.inf)
+        return jnp.where(inside, self._log_density(s, log_x), jnp.sum(log_zero(value)))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

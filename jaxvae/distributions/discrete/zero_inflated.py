@@ -9,6 +9,7 @@ from jaxvae import _check
 from jaxvae._types import PRNGKey, Shape
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
+from jaxvae.distributions.discrete.bernoulli import Bernoulli
 from jaxvae.distributions.discrete.negative_binomial import NegativeBinomial
 from jaxvae.distributions.discrete.poisson import Poisson
 
@@ -26,7 +27,7 @@ class ZeroInflated(Factorised):
         logits: $\ell$ of an extra zero, the same shape.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the base is no law of counts, or the shapes differ.
 
     Reference: Lambert (1992), Zero-inflated Poisson regression; Lopez et al. (2018), Deep
     generative modeling for single-cell transcriptomics.
@@ -42,6 +43,11 @@ class ZeroInflated(Factorised):
     logits: Float[Array, "*event"]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.base, Poisson | NegativeBinomial):
+            raise ValueError(
+                f"ZeroInflated expected a Poisson or NegativeBinomial, got "
+                f"{type(self.base).__name__}; a law with a density has no mass at zero to add to"
+            )
         _check.same_shape("ZeroInflated", base=jax.tree.leaves(self.base)[0], logits=self.logits)
 
     @property
@@ -57,7 +63,7 @@ class ZeroInflated(Factorised):
     def sample(self, key: PRNGKey) -> Float[Array, "*event"]:
         """Whole numbers in the dtype of the base."""
         zero_key, count_key = jax.random.split(key)
-        extra = jax.random.bernoulli(zero_key, jax.nn.sigmoid(self.logits))
+        extra = Bernoulli(self.logits).sample(zero_key) > 0
         return jnp.where(extra, 0.0, self.base.sample(count_key))
 
     def log_prob_by_factor(self, value: Num[Array, "*event"]) -> Float[Array, "*event"]:

@@ -28,6 +28,7 @@ from jaxvae.distributions.location_scale.laplace import Laplace
 from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.triangular import Triangular
 from jaxvae.distributions.location_scale.uniform import Uniform
+from jaxvae.distributions.numerics.ratio import inverse_scale, steps
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _LOG_TWO = math.log(2.0)
@@ -38,12 +39,13 @@ def _where_covered(covered: Array, divergence: Array) -> Array:
 
 
 def _within(low: Array, high: Array, p: Uniform) -> Array:
-    return (low >= p.low) & (high <= p.low + jnp.exp(p.log_width))
+    """Whether p covers an interval; its upper bound is known to a few roundings."""
+    return (low >= p.low) & (high <= p.high + p.rounding)
 
 
 def uniform_uniform(q: Uniform, p: Uniform) -> Array:
     r"""$\log(w_p/w_q)$ if p covers q, else infinite."""
-    covered = _within(q.low, q.low + jnp.exp(q.log_width), p)
+    covered = _within(q.low, q.high - q.rounding, p)
     return _where_covered(covered, p.log_width - q.log_width)
 
 
@@ -61,8 +63,8 @@ def _beta_uniform(q: Beta, p: Uniform) -> Array:
 
 def _reciprocal_uniform(q: Reciprocal, p: Uniform) -> Array:
     r"""$\log w - H(q)$ if p covers q, else infinite."""
-    high = jnp.exp(q.log_low + jnp.exp(q.log_width))
-    covered = _within(jnp.exp(q.log_low), high, p)
+    (low, high), (of_low, of_high) = q.bounds, q.roundings
+    covered = _within(low + of_low, high - of_high, p)
     return _where_covered(covered, p.log_width - q.entropy_by_factor())
 
 
@@ -97,9 +99,9 @@ def _normal_laplace(q: Normal, p: Laplace) -> Array:
     log_ratio = q.log_scale - p.log_scale
     distance = jnp.abs(q.loc - p.loc)
     # Beyond forty standard deviations the Normal is a point.
-    t = jnp.minimum(distance * jnp.exp(-q.log_scale), 40.0)
+    t = steps(distance, q.log_scale, 40.0)
     near = jnp.exp(log_ratio) * (math.sqrt(2.0 / math.pi) * jnp.exp(-0.5 * t * t))
-    far = distance * jnp.exp(-p.log_scale) * jax.lax.erf(t * math.sqrt(0.5))
+    far = distance * inverse_scale(p.log_scale) * jax.lax.erf(t * math.sqrt(0.5))
     return near + far - log_ratio + (_LOG_TWO - HALF_LOG_TWO_PI - 0.5)
 
 
@@ -110,9 +112,9 @@ def _logistic_laplace(q: Logistic, p: Laplace) -> Array:
     """
     log_ratio = q.log_scale - p.log_scale
     distance = jnp.abs(q.loc - p.loc)
-    t = jnp.minimum(distance * jnp.exp(-q.log_scale), 100.0)
+    t = steps(distance, q.log_scale, 100.0)
     near = jnp.exp(log_ratio) * (2.0 * jnp.log1p(jnp.exp(-t)))
-    return near + distance * jnp.exp(-p.log_scale) - log_ratio + (_LOG_TWO - 2.0)
+    return near + distance * inverse_scale(p.log_scale) - log_ratio + (_LOG_TWO - 2.0)
 
 
 def _uniform_laplace(q: Uniform, p: Laplace) -> Array:
@@ -124,7 +126,7 @@ def _uniform_laplace(q: Uniform, p: Laplace) -> Array:
     distance = jnp.abs((q.low - p.loc) + half)
     share = jnp.minimum(distance / half, 1.0)
     missing = 0.5 * (1.0 - share) ** 2
-    mean_distance = (distance + half * missing) * jnp.exp(-p.log_scale)
+    mean_distance = (distance + half * missing) * inverse_scale(p.log_scale)
     return mean_distance + (p.log_scale - q.log_width) + _LOG_TWO
 
 

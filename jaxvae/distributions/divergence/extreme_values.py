@@ -32,6 +32,7 @@ from jaxvae.distributions.divergence._forms import (
 from jaxvae.distributions.inversion.erlang import Erlang
 from jaxvae.distributions.inversion.exponential import Exponential
 from jaxvae.distributions.inversion.gumbel import Gumbel
+from jaxvae.distributions.numerics.ratio import inverse_scale
 from jaxvae.distributions.numerics.special import (
     HALF_LOG_TWO_PI,
     stirling_remainder,
@@ -84,7 +85,7 @@ def _weibull_weibull(q, p) -> Array:
 
 def _gumbel_gumbel(q: Gumbel, p: Gumbel) -> Array:
     """That of the Weibull variables whose logarithms these are, reflected."""
-    deviation = (p.loc - q.loc) * jnp.exp(-p.log_scale)
+    deviation = (p.loc - q.loc) * inverse_scale(p.log_scale)
     return _extreme_extreme(q.log_scale - p.log_scale, deviation)
 
 

@@ -22,6 +22,7 @@ from jaxvae.distributions.location_scale._low_rank import orthonormal, project_o
 from jaxvae.distributions.location_scale.low_rank_normal import LowRankNormal
 from jaxvae.distributions.location_scale.multivariate_normal import MultivariateNormal
 from jaxvae.distributions.location_scale.normal import Normal
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 
 def _normal_normal(q: Normal, p: Normal) -> Array:
@@ -30,20 +31,20 @@ def _normal_normal(q: Normal, p: Normal) -> Array:
     Thesis draft, eq. 4.13; with p = N(0, I) it is exercise 12, task 2b.
     """
     log_ratio = q.log_scale - p.log_scale
-    shift = (q.loc - p.loc) * jnp.exp(-p.log_scale)
+    shift = (q.loc - p.loc) * inverse_scale(p.log_scale)
     return 0.5 * (jnp.expm1(2.0 * log_ratio) + shift * shift) - log_ratio
 
 
 def _full_normal(q: MultivariateNormal, p: Normal) -> Array:
     """That of the diagonals, and half the squares of what L has below it: no solve."""
     diagonal = jnp.sum(_normal_normal(Normal(q.loc, q.log_diagonal), p))
-    below = strictly_lower(q.lower, q.loc.shape[0]) * jnp.exp(-p.log_scale)[:, None]
+    below = strictly_lower(q.lower, q.loc.shape[0]) * inverse_scale(p.log_scale)[:, None]
     return diagonal + _half_square(below)
 
 
 def _low_rank_normal(q: LowRankNormal, p: Normal) -> Array:
     diagonal = jnp.sum(_normal_normal(Normal(q.loc, q.log_scale), p))
-    scaled = q.factor * jnp.exp(-p.log_scale)[:, None]
+    scaled = q.factor * inverse_scale(p.log_scale)[:, None]
     return diagonal + _half_square(scaled) - _half_log_capacitance(q)
 
 
@@ -66,7 +67,7 @@ def _any_low_rank(q: Normal | MultivariateNormal | LowRankNormal, p: LowRankNorm
     triangle, log_diagonal = _triangle(q)
     basis, half_log_capacitance = orthonormal(p.log_scale, p.factor)
     d, r = p.factor.shape
-    columns = jnp.column_stack([triangle, q.loc - p.loc]) * jnp.exp(-p.log_scale)[:, None]
+    columns = jnp.column_stack([triangle, q.loc - p.loc]) * inverse_scale(p.log_scale)[:, None]
     half_squares = _half_square(project_out(basis, jnp.pad(columns, ((0, r), (0, 0)))))
     if isinstance(q, LowRankNormal):
         half_squares += _half_square(project_out(basis, _factor_beyond(q, p)))
@@ -80,7 +81,7 @@ def _factor_beyond(q: LowRankNormal, p: LowRankNormal) -> Array:
     The projection does not see the difference, and p's own columns may be large: so nothing is lost
     to rounding where q is near p.
     """
-    per_scale = jnp.exp(-p.log_scale)[:, None]
+    per_scale = inverse_scale(p.log_scale)[:, None]
     above = q.factor * per_scale
     below = jnp.zeros((p.factor.shape[1], q.factor.shape[1]), above.dtype)
     if q.factor.shape == p.factor.shape:

@@ -24,6 +24,7 @@ from jaxvae.distributions.divergence import (
     gaussian,
     location_scale,
     logarithms,
+    moments,
 )
 
 _CLOSED_FORMS: dict[tuple[type, type], Callable[..., Array]] = {
@@ -32,6 +33,7 @@ _CLOSED_FORMS: dict[tuple[type, type], Callable[..., Array]] = {
     **gamma.CLOSED_FORMS,
     **extreme_values.CLOSED_FORMS,
     **logarithms.CLOSED_FORMS,
+    **moments.CLOSED_FORMS,
     **bounded.CLOSED_FORMS,
     **discrete.CLOSED_FORMS,
 }
@@ -117,6 +119,10 @@ def kl_divergence(q: Distribution, p: Distribution) -> Scalar:
 
 def kl_monte_carlo(q: Distribution, p: Distribution, *, key: PRNGKey, num_samples: int) -> Scalar:
     r"""Unbiased estimate $\frac1L\sum_l \log q(z_l) - \log p(z_l)$, $z_l \sim q$, in nats.
+
+    The gradient is that of the samples' log-ratios: where q is not reparameterised, that of a fixed
+    set of samples, whose mean is zero in q's parameters whatever the divergence does. Use the
+    score function there, as ``objectives.score_function`` does.
 
     Args:
         q: the distribution that is sampled.

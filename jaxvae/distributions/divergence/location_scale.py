@@ -32,7 +32,7 @@ from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.student_t import StudentT
 from jaxvae.distributions.location_scale.triangular import Triangular
 from jaxvae.distributions.location_scale.uniform import Uniform
-from jaxvae.distributions.numerics.ratio import log1p_square
+from jaxvae.distributions.numerics.ratio import inverse_scale, log1p_square, steps
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _EULER = float(np.euler_gamma)
@@ -52,7 +52,7 @@ def by_moments(mean_gap: Array, log_std: Array, negentropy: Array | float, p: No
         negentropy: $\frac12\log 2\pi e v - H(q)$.
         p: the Normal.
     """
-    shift = mean_gap * jnp.exp(-p.log_scale)
+    shift = mean_gap * inverse_scale(p.log_scale)
     return 0.5 * (excess(2.0 * (log_std - p.log_scale)) + shift * shift) + negentropy
 
 
@@ -124,7 +124,7 @@ def normal_gumbel(q: Normal, p: Gumbel) -> Array:
     $s$, is the logarithm of the mean of $e^{-(x - m)/s}$ under the Normal.
     """
     log_ratio = q.log_scale - p.log_scale
-    log_power = (p.loc - q.loc) * jnp.exp(-p.log_scale) + 0.5 * jnp.exp(2.0 * log_ratio)
+    log_power = (p.loc - q.loc) * inverse_scale(p.log_scale) + 0.5 * jnp.exp(2.0 * log_ratio)
     return excess(log_power) + 0.5 * excess(2.0 * log_ratio) + (1.0 - HALF_LOG_TWO_PI)
 
 
@@ -136,13 +136,13 @@ def _laplace_laplace(q: Laplace, p: Laplace) -> Array:
     """
     log_ratio = q.log_scale - p.log_scale
     distance = jnp.abs(q.loc - p.loc)
-    steps = distance * jnp.exp(-q.log_scale)
-    near = steps < 1.0
-    inner = excess(-jnp.where(near, steps, 0.0))
+    t = steps(distance, q.log_scale, 100.0)
+    near = t < 1.0
+    inner = excess(-jnp.where(near, t, 0.0))
     # From the distance in p's scale, as that in q's may be infinite.
     ratio = jnp.exp(log_ratio)
-    beyond = jnp.expm1(-jnp.where(near, 0.0, jnp.minimum(steps, 100.0)))
-    outer = distance * jnp.exp(-p.log_scale) + ratio * beyond
+    beyond = jnp.expm1(-jnp.where(near, 0.0, t))
+    outer = distance * inverse_scale(p.log_scale) + ratio * beyond
     return excess(log_ratio) + jnp.where(near, ratio * inner, outer)
 
 
@@ -160,7 +160,7 @@ def _cauchy_cauchy(q: Cauchy, p: Cauchy) -> Array:
     far = size + 2.0 * (jnp.log1p(jnp.exp(-size)) - _LOG_TWO)
     log_sum = jnp.logaddexp(q.log_scale, p.log_scale)
     distance = q.loc - p.loc
-    of_locations = log1p_square(distance * jnp.exp(-log_sum), distance, log_sum)
+    of_locations = log1p_square(distance * inverse_scale(log_sum), distance, log_sum)
     return jnp.where(near, jnp.log1p(sinh * sinh), far) + of_locations
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.ratio import log1p_square
+from jaxvae.distributions.numerics.ratio import inverse_scale, log1p_square
 
 _LOG_PI = math.log(math.pi)
 
@@ -60,12 +60,12 @@ class Cauchy(Explicit, Factorised):
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$-\log\pi - \log s - \log(1 + z^2)$."""
         deviation = value - self.loc
-        z = deviation * jnp.exp(-self.log_scale)
+        z = deviation * inverse_scale(self.log_scale)
         return -(log1p_square(z, deviation, self.log_scale) + self.log_scale + _LOG_PI)
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\frac12 + \arctan(z)/\pi$, as the angle of $(-z, 1)$: exact in the lower tail."""
-        z = (value - self.loc) * jnp.exp(-self.log_scale)
+        z = (value - self.loc) * inverse_scale(self.log_scale)
         return jnp.arctan2(jnp.ones_like(z), -z) / math.pi
 
     @property

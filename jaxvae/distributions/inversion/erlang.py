@@ -1,6 +1,7 @@
 """The Erlang distribution."""
 
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -11,6 +12,7 @@ from jaxvae import _check
 from jaxvae.distributions._pytree import distribution, static
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 from jaxvae.distributions.numerics.special import stirling_remainder
 
 
@@ -36,6 +38,8 @@ class Erlang(Explicit, Factorised):
         >>> float(Erlang.from_rate(3, jnp.array(2.0)).mean)
         1.5
     """
+
+    has_edge: ClassVar[bool] = True
 
     shape: int = static()
     log_rate: Float[Array, "*event"]
@@ -63,7 +67,7 @@ class Erlang(Explicit, Factorised):
         Here $1 + t = \lambda x/k$ and R is the remainder of Stirling's formula for
         $\log\Gamma(k)$: terms of size $k\log k$ are never formed.
         """
-        inside = value > 0
+        inside = (value > 0) & (value < jnp.inf)
         x = jnp.where(inside, value, 1.0)
         t = (jnp.exp(self.log_rate) * x - self.shape) / self.shape
         # From the logarithm where 1 + t has lost the digits of a small time.
@@ -72,7 +76,7 @@ class Erlang(Explicit, Factorised):
         constant = self.log_rate - (0.5 * math.log(2.0 * math.pi * self.shape) + remainder)
         log_prob = (self.shape - 1) * log_part - self.shape * t + constant
         limit = self.log_rate if self.shape == 1 else jnp.full_like(x, -jnp.inf)
-        return jnp.where(inside, log_prob, jnp.where(value == 0, limit, -jnp.inf))
+        return jnp.where(inside, log_prob, jnp.where(value == 0, limit, log_zero(value)))
 
     def _log_relative(self, x: Array) -> Array:
         return jnp.log(x) + (self.log_rate - math.log(self.shape))
@@ -80,7 +84,7 @@ class Erlang(Explicit, Factorised):
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""The regularised incomplete gamma function $P(k, \lambda x)$."""
         time = jnp.exp(self.log_rate) * jnp.where(value > 0, value, 0.0)
-        return gammainc(jnp.full_like(time, self.shape), time)
+        return unless_nan(value, gammainc(jnp.full_like(time, self.shape), time))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,5 +1,7 @@
 """The exponential distribution."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -7,6 +9,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 
 
 @distribution
@@ -26,6 +29,8 @@ class Exponential(Explicit, Factorised):
         >>> float(Exponential.from_rate(jnp.array(2.0)).mean)
         0.5
     """
+
+    has_edge: ClassVar[bool] = True
 
     log_rate: Float[Array, "*event"]
 
@@ -47,11 +52,12 @@ class Exponential(Explicit, Factorised):
         r"""$\log\lambda - \lambda x$."""
         inside = value >= 0
         x = jnp.where(inside, value, 0.0)
-        return jnp.where(inside, self.log_rate - jnp.exp(self.log_rate) * x, -jnp.inf)
+        return jnp.where(inside, self.log_rate - jnp.exp(self.log_rate) * x, log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1 - e^{-\lambda x}$."""
-        return -jnp.expm1(-jnp.exp(self.log_rate) * jnp.where(value >= 0, value, 0.0))
+        cdf = -jnp.expm1(-jnp.exp(self.log_rate) * jnp.where(value >= 0, value, 0.0))
+        return unless_nan(value, cdf)
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,6 +1,7 @@
 """The Gompertz distribution."""
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 
 _EULER = float(np.euler_gamma)
 _TERMS, _DEPTH = 17, 60
@@ -40,6 +42,8 @@ class Gompertz(Explicit, Factorised):
         0.5963
     """
 
+    has_edge: ClassVar[bool] = True
+
     log_concentration: Float[Array, "*event"]
     log_rate: Float[Array, "*event"]
 
@@ -62,18 +66,21 @@ class Gompertz(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\log b + \log\eta + bx - \eta(e^{bx} - 1)$."""
-        inside = value >= 0
-        time = jnp.exp(self.log_rate) * jnp.where(inside, value, 0.0)
+        finite = (value >= 0) & (value < jnp.inf)
+        time = jnp.exp(self.log_rate) * jnp.where(finite, value, 0.0)
+        inside = finite & (time < jnp.inf)
+        time = jnp.where(inside, time, 0.0)
         hazard = jnp.exp(self.log_concentration) * jnp.expm1(time)
         log_prob = self.log_rate + self.log_concentration + time - hazard
-        return jnp.where(inside, log_prob, -jnp.inf)
+        return jnp.where(inside, log_prob, log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1 - e^{-\eta(e^{bx} - 1)}$."""
         time = jnp.exp(self.log_rate) * jnp.where(value > 0, value, 0.0)
         # An infinite hazard times a zero density would be a NaN in the gradient.
         time = jnp.minimum(time, 0.99 * math.log(jnp.finfo(time.dtype).max))
-        return -jnp.expm1(-jnp.exp(self.log_concentration) * jnp.expm1(time))
+        cdf = -jnp.expm1(-jnp.exp(self.log_concentration) * jnp.expm1(time))
+        return unless_nan(value, cdf)
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 _EULER = float(np.euler_gamma)
 
@@ -55,12 +57,14 @@ class Gumbel(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$-\log s - z - e^{-z}$."""
-        z = (value - self.loc) * jnp.exp(-self.log_scale)
-        return -(self.log_scale + z + jnp.exp(-z))
+        z = (value - self.loc) * inverse_scale(self.log_scale)
+        reached = z > -jnp.inf
+        z = jnp.where(reached, z, 0.0)
+        return jnp.where(reached, -(self.log_scale + z + jnp.exp(-z)), log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$e^{-e^{-z}}$."""
-        below = (self.loc - value) * jnp.exp(-self.log_scale)
+        below = (self.loc - value) * inverse_scale(self.log_scale)
         # An infinite exponential times a zero density would be a NaN in the gradient.
         return jnp.exp(-jnp.exp(jnp.minimum(below, 80.0)))
 

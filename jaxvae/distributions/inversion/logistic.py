@@ -10,6 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 
 @jax.custom_jvp
@@ -69,11 +70,11 @@ class Logistic(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$-\log s - |z| - 2\log(1 + e^{-|z|})$."""
-        return -(self.log_scale + _energy((value - self.loc) * jnp.exp(-self.log_scale)))
+        return -(self.log_scale + _energy((value - self.loc) * inverse_scale(self.log_scale)))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1/(1 + e^{-z})$."""
-        return jax.nn.sigmoid((value - self.loc) * jnp.exp(-self.log_scale))
+        return jax.nn.sigmoid((value - self.loc) * inverse_scale(self.log_scale))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,6 +1,7 @@
 """The Pareto distribution."""
 
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import few_roundings, log_zero, unless_nan
 from jaxvae.distributions.numerics.ratio import log_ratio
 
 
@@ -35,6 +37,8 @@ class Pareto(Explicit, Factorised):
         inf
     """
 
+    support_parameters: ClassVar[tuple[str, ...]] = ("log_scale",)
+
     log_scale: Float[Array, "*event"]
     log_concentration: Float[Array, "*event"]
 
@@ -57,18 +61,20 @@ class Pareto(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\log a - a\log(x/m) - \log x$."""
+        # The minimum that the logarithm was taken of is to be inside.
         minimum = jnp.exp(self.log_scale)
-        inside = value >= minimum
+        rounding = minimum * few_roundings(1.0 + jnp.abs(self.log_scale))
+        inside = value >= minimum - rounding
         x = jnp.where(inside, value, 1.0)
         tail = jnp.exp(self.log_concentration) * log_ratio(x, self.log_scale)
-        return jnp.where(inside, self.log_concentration - tail - jnp.log(x), -jnp.inf)
+        return jnp.where(inside, self.log_concentration - tail - jnp.log(x), log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1 - (m/x)^a$."""
         inside = value > jnp.exp(self.log_scale)
         log_growth = log_ratio(jnp.where(inside, value, 1.0), self.log_scale)
         cdf = -jnp.expm1(-jnp.exp(self.log_concentration) * log_growth)
-        return jnp.where(inside, cdf, 0.0)
+        return unless_nan(value, jnp.where(inside, cdf, 0.0))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 
 @distribution
@@ -49,15 +51,15 @@ class Rayleigh(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\log x - 2\log s - x^2/2s^2$."""
-        inside = value > 0
+        inside = (value > 0) & (value < jnp.inf)
         log_x = jnp.log(jnp.where(inside, value, 1.0))
-        z = jnp.where(inside, value, 0.0) * jnp.exp(-self.log_scale)
-        return jnp.where(inside, log_x - 2.0 * self.log_scale - 0.5 * z * z, -jnp.inf)
+        z = jnp.where(inside, value, 0.0) * inverse_scale(self.log_scale)
+        return jnp.where(inside, log_x - 2.0 * self.log_scale - 0.5 * z * z, log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1 - e^{-x^2/2s^2}$."""
-        z = jnp.where(value > 0, value, 0.0) * jnp.exp(-self.log_scale)
-        return -jnp.expm1(-0.5 * z * z)
+        z = jnp.where(value > 0, value, 0.0) * inverse_scale(self.log_scale)
+        return unless_nan(value, -jnp.expm1(-0.5 * z * z))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,6 +1,7 @@
 """The reciprocal, or log-uniform, distribution."""
 
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import few_roundings, log_zero, unless_nan
 from jaxvae.distributions.numerics.ratio import log_ratio
 
 
@@ -35,6 +37,8 @@ class Reciprocal(Explicit, Factorised):
         0.5
     """
 
+    support_parameters: ClassVar[tuple[str, ...]] = ("log_low", "log_width")
+
     log_low: Float[Array, "*event"]
     log_width: Float[Array, "*event"]
 
@@ -54,18 +58,33 @@ class Reciprocal(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$-\log x - \log w$."""
-        low, high = self._bounds()
-        inside = (value >= low) & (value <= high)
+        # The bounds that the logarithms were taken of are to be inside.
+        (low, high), (of_low, of_high) = self.bounds, self.roundings
+        inside = (value >= low - of_low) & (value <= high + of_high)
         x = jnp.where(inside, value, 1.0)
-        return jnp.where(inside, -jnp.log(x) - self.log_width, -jnp.inf)
+        return jnp.where(inside, -jnp.log(x) - self.log_width, log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\log(x/a)/w$."""
-        low, high = self._bounds()
+        low, high = self.bounds
         inside = (value >= low) & (value <= high)
         distance = log_ratio(jnp.where(inside, value, 1.0), self.log_low)
         cdf = distance * jnp.exp(-self.log_width)
-        return jnp.where(inside, cdf, (value > high).astype(cdf.dtype))
+        beside = unless_nan(value, (value > high).astype(cdf.dtype))
+        return jnp.where(inside, cdf, beside)
+
+    @property
+    def bounds(self) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+        r"""$a$ and $b$."""
+        return jnp.exp(self.log_low), jnp.exp(self.log_low + jnp.exp(self.log_width))
+
+    @property
+    def roundings(self) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+        """How far the bounds may be off."""
+        low, high = self.bounds
+        of_log_low = 1.0 + jnp.abs(self.log_low)
+        of_width = jnp.exp(self.log_width) * (1.0 + jnp.abs(self.log_width))
+        return low * few_roundings(of_log_low), high * few_roundings(of_log_low + of_width)
 
     @property
     def mean(self) -> Float[Array, "*event"]:
@@ -93,9 +112,6 @@ class Reciprocal(Explicit, Factorised):
     def entropy_by_factor(self) -> Float[Array, "*event"]:
         r"""$\log a + w/2 + \log w$."""
         return self.log_low + 0.5 * jnp.exp(self.log_width) + self.log_width
-
-    def _bounds(self) -> tuple[Array, Array]:
-        return jnp.exp(self.log_low), jnp.exp(self.log_low + jnp.exp(self.log_width))
 
 
 def _cosh_less_sinhc(h: Array) -> Array:

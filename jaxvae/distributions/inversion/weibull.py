@@ -1,5 +1,7 @@
 """The Weibull distribution."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -9,6 +11,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 from jaxvae.distributions.numerics.ratio import log_ratio
 
 _EULER = float(np.euler_gamma)
@@ -56,6 +59,8 @@ class Weibull(Explicit, Factorised):
         2.0
     """
 
+    has_edge: ClassVar[bool] = True
+
     log_scale: Float[Array, "*event"]
     log_concentration: Float[Array, "*event"]
 
@@ -78,21 +83,21 @@ class Weibull(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\log(k/s) + (k - 1)\log z - z^k$; at zero its limit, infinite for $k < 1$."""
-        inside = value > 0
+        inside = (value > 0) & (value < jnp.inf)
         log_z = self._log_z(value)
         concentration = jnp.exp(self.log_concentration)
         power = jnp.expm1(self.log_concentration) * log_z - jnp.exp(concentration * log_z)
         log_prob = self.log_concentration - self.log_scale + power
         pole = jnp.where(self.log_concentration < 0, jnp.full_like(log_z, jnp.inf), -jnp.inf)
         limit = jnp.where(self.log_concentration == 0, -self.log_scale, pole)
-        return jnp.where(inside, log_prob, jnp.where(value == 0, limit, -jnp.inf))
+        return jnp.where(inside, log_prob, jnp.where(value == 0, limit, log_zero(value)))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$1 - e^{-z^k}$."""
         log_power = jnp.exp(self.log_concentration) * self._log_z(value)
         # An infinite power times a zero density would be a NaN in the gradient.
         cdf = -jnp.expm1(-jnp.exp(jnp.minimum(log_power, 80.0)))
-        return jnp.where(value > 0, cdf, 0.0)
+        return unless_nan(value, jnp.where(value > 0, cdf, 0.0))
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -6,6 +6,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from jaxvae.distributions.numerics.ratio import least_log_scale
+
 
 def strictly_lower(lower: Float[Array, "entries"], d: int) -> Float[Array, "d d"]:
     """The matrix whose entries below the diagonal are ``lower``, row by row, and the rest zero."""
@@ -30,5 +32,6 @@ def cholesky_factor(
     Reference: AE + VAE notes, full-covariance Gaussian posterior.
     """
     d = log_diagonal.shape[0]
-    diagonal = jnp.broadcast_to(jnp.exp(log_diagonal)[:, None], (d, d))
+    least = least_log_scale(log_diagonal.dtype)
+    diagonal = jnp.broadcast_to(jnp.exp(jnp.maximum(log_diagonal, least))[:, None], (d, d))
     return jnp.where(np.eye(d, dtype=bool), diagonal, strictly_lower(lower, d))

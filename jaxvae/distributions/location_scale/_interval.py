@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxvae.distributions.numerics.ratio import inverse_scale
+
 # Bounds are cut where g is e^-80, and each integral at e^-20 of its largest integrand in float32
 # and at e^-40 in float64; the numbers of nodes are the least that are exact to rounding there.
 _CUT = 80.0
@@ -48,7 +50,7 @@ def standardised(loc: Array, log_scale: Array, low: Array, high: Array) -> Inter
     """The interval of a Normal law; NaN where the bounds are not in order."""
     # Nothing depends on the choice of the anchor: it carries no derivative, the distances do.
     anchor = lax.stop_gradient(jnp.where(low < high, jnp.clip(loc, low, high), jnp.nan))
-    inverse = jnp.exp(-log_scale)
+    inverse = inverse_scale(log_scale)
     mirrored = loc > high
     sign = jnp.where(mirrored, -jnp.ones_like(loc), jnp.ones_like(loc))
     rate = sign * (anchor - loc) * inverse

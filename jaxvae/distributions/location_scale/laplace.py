@@ -9,6 +9,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 _LOG_TWO = math.log(2.0)
 
@@ -56,12 +57,12 @@ class Laplace(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$-|z| - \log 2s$."""
-        z = (value - self.loc) * jnp.exp(-self.log_scale)
+        z = (value - self.loc) * inverse_scale(self.log_scale)
         return -(jnp.abs(z) + self.log_scale + _LOG_TWO)
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\frac12 e^z$ below the median, $1 - \frac12 e^{-z}$ above it."""
-        z = (value - self.loc) * jnp.exp(-self.log_scale)
+        z = (value - self.loc) * inverse_scale(self.log_scale)
         below = z < 0
         lower = 0.5 * jnp.exp(jnp.where(below, z, 0.0))
         return jnp.where(below, lower, 1.0 - 0.5 * jnp.exp(-jnp.where(below, 0.0, z)))

@@ -13,6 +13,7 @@ from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit
 from jaxvae.distributions.location_scale._low_rank import orthonormal, project_out
 from jaxvae.distributions.noise import StandardNormal
+from jaxvae.distributions.numerics.outside import on_finite
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -112,13 +113,16 @@ class LowRankNormal(Explicit):
     def log_prob(self, value: Float[Array, " d"]) -> Scalar:
         """Log-density of one event, in nats."""
         _check.event_shape("LowRankNormal.log_prob", self.event_shape, value.shape)
-        standardised = (value - self.loc) * jnp.exp(-self.log_scale)
-        return self._log_prob_of(jnp.pad(standardised, (0, self.factor.shape[1])))
+        return on_finite(self._log_density, value, self.loc)
 
     def entropy(self) -> Scalar:
         r"""$\frac12\log|\Sigma| + \frac d2\log 2\pi e$."""
         _, half_log_capacitance = orthonormal(self.log_scale, self.factor)
         return jnp.sum(self.log_scale + (_HALF_LOG_TWO_PI + 0.5)) + half_log_capacitance
+
+    def _log_density(self, value: Float[Array, " d"]) -> Scalar:
+        standardised = (value - self.loc) * jnp.exp(-self.log_scale)
+        return self._log_prob_of(jnp.pad(standardised, (0, self.factor.shape[1])))
 
     def _log_prob_of(self, standardised: Float[Array, " variables"]) -> Scalar:
         q, half_log_capacitance = orthonormal(self.log_scale, self.factor)

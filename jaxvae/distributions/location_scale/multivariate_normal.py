@@ -15,6 +15,7 @@ from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit
 from jaxvae.distributions.location_scale._cholesky import cholesky_factor
 from jaxvae.distributions.noise import StandardNormal
+from jaxvae.distributions.numerics.outside import on_finite
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -135,12 +136,15 @@ class MultivariateNormal(Explicit):
     def log_prob(self, value: Float[Array, " d"]) -> Scalar:
         """Log-density of one event, in nats, by one triangular solve."""
         _check.event_shape("MultivariateNormal.log_prob", self.event_shape, value.shape)
-        noise = solve_triangular(self.cholesky, value - self.loc, lower=True)
-        return self._log_prob_of_noise(noise)
+        return on_finite(self._log_density, value, self.loc)
 
     def entropy(self) -> Scalar:
         r"""$\sum_i\log L_{ii} + \frac d2\log 2\pi e$."""
         return jnp.sum(self.log_diagonal + (_HALF_LOG_TWO_PI + 0.5))
+
+    def _log_density(self, value: Float[Array, " d"]) -> Scalar:
+        noise = solve_triangular(self.cholesky, value - self.loc, lower=True)
+        return self._log_prob_of_noise(noise)
 
     def _log_prob_of_noise(self, noise: Float[Array, " d"]) -> Scalar:
         return -jnp.sum(0.5 * noise * noise + self.log_diagonal + _HALF_LOG_TWO_PI)

@@ -14,6 +14,7 @@ from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.composition._log_gamma import sample_log_gamma
 from jaxvae.distributions.location_scale._cholesky import cholesky_factor
+from jaxvae.distributions.numerics.outside import on_finite
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI, log_gamma_ratio, stirling_slope
 
 _LOG_TWO = math.log(2.0)
@@ -95,6 +96,9 @@ class MultivariateStudentT:
     def log_prob(self, value: Float[Array, " d"]) -> Scalar:
         """Log-density of one event, in nats, by one triangular solve."""
         _check.event_shape("MultivariateStudentT.log_prob", self.event_shape, value.shape)
+        return on_finite(self._log_density, value, self.loc)
+
+    def _log_density(self, value: Float[Array, " d"]) -> Scalar:
         noise = solve_triangular(self.cholesky, value - self.loc, lower=True)
         scaled = noise * jnp.exp(-0.5 * self.log_df)
         # Lengths are measured in the largest coordinate, whose square would overflow.

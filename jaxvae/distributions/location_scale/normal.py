@@ -11,6 +11,7 @@ from jaxvae._types import Scalar, Shape
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardNormal
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -21,7 +22,9 @@ class Normal(Explicit, Factorised):
 
     Noise $\varepsilon \sim N(0, I)$, transformation $g(\varepsilon) = \mu + \sigma\varepsilon$.
     The log-scale is the stored parameter, as a network's output needs no constraint then and no
-    scale is too small: nothing here squares or divides by $\sigma$.
+    scale has to be kept from being too small: nothing here squares or divides by $\sigma$. Where
+    $1/\sigma$ is no number any more, below $\log\sigma = -87$ in float32 and $-708$ in float64,
+    distances are measured in that smallest scale.
 
     Args:
         loc: mean $\mu$, any event shape.
@@ -89,11 +92,11 @@ class Normal(Explicit, Factorised):
 
     def log_prob_by_factor(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$-\frac12 \varepsilon^2 - \log\sigma - \frac12\log 2\pi$."""
-        return self._log_prob_of_noise((value - self.loc) * jnp.exp(-self.log_scale))
+        return self._log_prob_of_noise((value - self.loc) * inverse_scale(self.log_scale))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$\Phi((x - \mu)/\sigma)$."""
-        return ndtr((value - self.loc) * jnp.exp(-self.log_scale))
+        return ndtr((value - self.loc) * inverse_scale(self.log_scale))
 
     def entropy_by_factor(self) -> Float[Array, "*event"]:
         r"""$\log\sigma + \frac12\log 2\pi e$."""

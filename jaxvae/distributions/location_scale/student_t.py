@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.ratio import log1p_square
+from jaxvae.distributions.numerics.ratio import inverse_scale, log1p_square
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 # (2 - 2^(1 - 2n)) B_2n / 2n(2n - 1) for n = 1, 2, ...
@@ -136,7 +136,7 @@ def _power(deviation: Array, log_scale: Array, log_df: Array) -> Array:
 
 def _log_growth(deviation: Array, log_scale: Array, log_df: Array) -> Array:
     # Two exponentials: the sum of the logarithms would have been rounded before its own.
-    ratio = deviation * jnp.exp(-log_scale) * jnp.exp(-0.5 * log_df)
+    ratio = deviation * inverse_scale(log_scale) * jnp.exp(-0.5 * log_df)
     return log1p_square(ratio, deviation, log_scale + 0.5 * log_df)
 
 
@@ -148,8 +148,8 @@ def _power_jvp(primals, tangents):
     log_growth = _log_growth(deviation, log_scale, log_df)
     share = -jnp.expm1(-log_growth)  # q/(1 + q) with q = z^2/df
     inner = share < 0.5
-    z = jnp.where(inner, deviation, 0.0) * jnp.exp(-log_scale)
-    near = (df + 1.0) / df * jnp.exp(-log_growth) * z * jnp.exp(-log_scale)
+    z = jnp.where(inner, deviation, 0.0) * inverse_scale(log_scale)
+    near = (df + 1.0) / df * jnp.exp(-log_growth) * z * inverse_scale(log_scale)
     far = (df + 1.0) * share / jnp.where(inner, 1.0, deviation)
     slope_df = 0.5 * (df * _less_its_share(log_growth) - share)
     tangent = (

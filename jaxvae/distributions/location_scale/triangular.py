@@ -10,6 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
 
 _LOG_TWO = math.log(2.0)
 
@@ -73,7 +74,7 @@ class Triangular(Explicit, Factorised):
         r"""$\log 2t/wm$ or $\log 2(1 - t)/w(1 - m)$."""
         _, log_t, log_peak = self._side(value)
         inside = (value > self.low) & (value < self.low + jnp.exp(self.log_width))
-        return jnp.where(inside, _LOG_TWO + (log_t - log_peak) - self.log_width, -jnp.inf)
+        return jnp.where(inside, _LOG_TWO + (log_t - log_peak) - self.log_width, log_zero(value))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$t^2/m$ or $1 - (1 - t)^2/(1 - m)$."""
@@ -81,7 +82,8 @@ class Triangular(Explicit, Factorised):
         area = jnp.exp(2.0 * log_t - log_peak)
         inner = jnp.where(below, area, 1.0 - area)
         high = self.low + jnp.exp(self.log_width)
-        return jnp.where(value <= self.low, 0.0, jnp.where(value >= high, 1.0, inner))
+        cdf = jnp.where(value <= self.low, 0.0, jnp.where(value >= high, 1.0, inner))
+        return unless_nan(value, cdf)
 
     @property
     def mean(self) -> Float[Array, "*event"]:

@@ -1,5 +1,7 @@
 """The Normal distribution between two bounds."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
@@ -9,6 +11,8 @@ from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.location_scale import _interval
 from jaxvae.distributions.location_scale._interval import Interval, Moments
 from jaxvae.distributions.noise import StandardUniform
+from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.ratio import inverse_scale
 
 
 @distribution
@@ -44,6 +48,8 @@ class TruncatedNormal(Explicit, Factorised):
         >>> round(float(far.mean), 8)
         0.0001
     """
+
+    support_parameters: ClassVar[tuple[str, ...]] = ("low", "high")
 
     loc: Float[Array, "*event"]
     log_scale: Float[Array, "*event"]
@@ -83,7 +89,7 @@ class TruncatedNormal(Explicit, Factorised):
         t = self._offset(at, jnp.where(inside, value, at.anchor))
         log_mass = _interval.log_mass(at.rate, at.below, at.above)
         density = -_interval.energy(at.rate, t) - log_mass - self.log_scale
-        return jnp.where(inside, density, jnp.where(self.low < self.high, -jnp.inf, jnp.nan))
+        return jnp.where(inside, density, jnp.where(self.low < self.high, log_zero(value), jnp.nan))
 
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$[\Phi(z) - \Phi(\alpha)]/[\Phi(\beta) - \Phi(\alpha)]$.
@@ -95,7 +101,7 @@ class TruncatedNormal(Explicit, Factorised):
         t = self._offset(at, jnp.where(inside, value, at.anchor))
         below, above = _interval.tails(t, at.rate, at.below, at.above)
         outside = jnp.where(value >= self.high, 1.0, 0.0).astype(t.dtype)
-        outside = jnp.where(self.low < self.high, outside, jnp.nan)
+        outside = unless_nan(value, jnp.where(self.low < self.high, outside, jnp.nan))
         return jnp.where(inside, jnp.where(at.sign > 0, below, above), outside)
 
     @property
@@ -132,4 +138,4 @@ class TruncatedNormal(Explicit, Factorised):
         return at, _interval.moments(at.rate, at.below, at.above)
 
     def _offset(self, at: Interval, value: Array) -> Array:
-        return at.sign * (value - at.anchor) * jnp.exp(-self.log_scale)
+        return at.sign * (value - at.anchor) * inverse_scale(self.log_scale)

@@ -1,8 +1,33 @@
-"""Logarithms of ratios to a scale that is stored as its logarithm, exact near one and far out."""
+"""Ratios to a scale that is stored as its logarithm, exact near one and far out."""
+
+import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+
+def least_log_scale(dtype: Any) -> float:
+    """Logarithm of the smallest scale that has an inverse: -87 in float32, -708 in float64."""
+    return float(math.ceil(math.log(float(jnp.finfo(dtype).tiny))))
+
+
+def inverse_scale(log_scale: Float[Array, "*event"]) -> Float[Array, "*event"]:
+    """One over a scale, which below ``least_log_scale`` counts as that.
+
+    An infinite inverse would make a deviation of zero, and its derivatives, NaN.
+    """
+    return jnp.exp(-jnp.maximum(log_scale, least_log_scale(log_scale.dtype)))
+
+
+def steps(
+    distance: Float[Array, "*event"], log_scale: Float[Array, "*event"], most: float
+) -> Float[Array, "*event"]:
+    """A distance in units of a scale, at most a given number, also where the ratio overflows."""
+    far = distance > most * jnp.exp(log_scale)
+    near = jnp.where(far, 0.0, distance) * inverse_scale(log_scale)
+    return jnp.where(far, most, near)
 
 
 def log_ratio(
