@@ -32,3 +32,9 @@ def positive(name: str, value: Any) -> None:
     """Raise unless a setting is an integer and at least one."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} expected a positive integer, got {value!r}")
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Raise unless a setting is an integer and at least zero."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} expected an integer from 0 on, got {value!r}; 0 is none")

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
@@ -74,7 +75,7 @@ def elbo(
 
     Raises:
         ValueError: if the posterior does not have the chosen gradient, the pair of laws not the
-            chosen KL, or the combination makes no sense.
+            chosen KL, the combination makes no sense, or free bits are known to be negative.
 
     Reference: Bath report, eq. 19; exercise 12, task 2a; thesis draft, eq. 4.11; Heidelberg
         lecture, SGVB; free bits: Kingma et al. (2016), appendix C.8.
@@ -137,7 +138,10 @@ def _check_combination(
             "a relaxed estimator expected kl=analytic (of the discrete laws) or monte_carlo (of "
             "the relaxed ones), got kl=analytic_entropy, which would mix them"
         )
-    if settings.free_bits is not None and not is_closed:
+    free_bits = settings.free_bits
+    if free_bits is not None and not isinstance(free_bits, Tracer) and free_bits < 0.0:
+        raise ValueError(f"free_bits expected nats from 0 on, got {free_bits}; None is none")
+    if free_bits is not None and not is_closed:
         raise ValueError(
             "free_bits expected the closed-form KL of each latent dimension (kl=analytic, or "
             f"analytic_where_available where there is one), got kl={name} for {laws}; leave "

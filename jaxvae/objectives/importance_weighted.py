@@ -1,12 +1,10 @@
 """Bounds of several importance weights: IWAE and Renyi's family."""
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.scipy.special import logsumexp
 from jaxtyping import Float
 
 from jaxvae import _check
@@ -16,7 +14,7 @@ from jaxvae.model import Estimate, Example, LatentVariableModel, Params
 from jaxvae.objectives.estimators.baselines import Baseline, Credit, no_baseline
 from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, each
 from jaxvae.objectives.estimators.pathwise import pathwise, scale_gradient
-from jaxvae.objectives.estimators.score import score_term
+from jaxvae.objectives.estimators.score import mean_of_others, score_term
 
 
 class ImportanceSettings(NamedTuple):
@@ -150,7 +148,14 @@ def renyi(
 
 
 def _bound(log_w: Float[Array, " K"], alpha: float) -> Scalar:
-    return (logsumexp((1.0 - alpha) * log_w) - math.log(len(log_w))) / (1.0 - alpha)
+    order = 1.0 - alpha
+    largest = lax.stop_gradient(jnp.max(log_w))
+    largest = jnp.where(jnp.isneginf(largest), 0.0, largest)
+    relative = order * (log_w - largest)
+    # Near alpha = 1 the mean is near one, and dividing by the order would show how it rounds.
+    excess = jnp.mean(jnp.expm1(relative))
+    log_mean = jnp.where(excess > -0.5, jnp.log1p(excess), jnp.log(jnp.mean(jnp.exp(relative))))
+    return largest + log_mean / order
 
 
 def _rescaled(
@@ -176,8 +181,8 @@ def _score_of_bound(
     """Every draw earns the whole bound, less the bound with its weight guessed from the others."""
     number = len(log_w)
     value = jnp.broadcast_to(_bound(log_w, alpha), (number,))
-    of_others = (jnp.sum(log_w) - log_w) / max(number - 1, 1)
-    replaced = jnp.where(jnp.eye(number, dtype=bool), of_others[:, None], log_w[None, :])
-    others = jax.vmap(_bound, (0, None))(replaced, alpha)
+    guessed = mean_of_others(log_w)[:, None]
+    replaced = jnp.where(jnp.eye(number, dtype=bool), guessed, log_w[None, :])
+    others = jax.vmap(lambda log_w: _bound(log_w, alpha))(replaced)
     credit = Credit(value, others, 1.0)
     return score_term(draws, value[:, None], credit, baseline, params, example)

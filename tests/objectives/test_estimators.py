@@ -21,6 +21,7 @@ from jaxvae.distributions import (
 )
 from jaxvae.model import Example, LatentVariableModel, Params
 from jaxvae.objectives import ElboSettings, by_factor, elbo
+from jaxvae.objectives.kl import Draw
 
 NETWORK = nn.mlp((2,), (), hidden=(4,))
 LEARNT = objectives.learnt_baseline(NETWORK)
@@ -215,6 +216,22 @@ def test_evenly_spread_noise_needs_a_transformation():
     with pytest.raises(ValueError, match="explicit transformation of noise, got Gamma"):
         objectives.pathwise_from(sampling.antithetic_noise)(
             q, key=jax.random.key(0), num_samples=2, temperature=0.5
+        )
+
+
+@pytest.mark.parametrize("draw_noise", [sampling.antithetic_noise, sampling.sobol_noise])
+@pytest.mark.parametrize("label", [objectives.enumerated, objectives.score_function])
+def test_one_draw_for_each_label_cannot_be_spread(label, draw_noise):
+    gradient = by_factor(label, objectives.pathwise_from(draw_noise))
+    with pytest.raises(ValueError, match=r"at least 2 draws .* component of a Joint"):
+        elbo(
+            mixed.mixed,
+            mixed.mixed.init(None),
+            mixed.EXAMPLE,
+            key=jax.random.key(0),
+            num_samples=8,
+            kl=objectives.monte_carlo,
+            gradient=gradient,
         )
 
 
@@ -429,6 +446,23 @@ def test_at_the_identity_the_divergence_is_that_of_the_base():
     np.testing.assert_allclose(based.parts["kl"], np.full(10_000, exact), rtol=1e-4)
 
 
+@pytest.mark.parametrize("strength", [0.5, 2.0])
+def test_every_draw_adds_what_the_flow_does_to_it_to_the_divergence_of_the_base(strength):
+    model, params = flow_model(strength)
+    q, p = model.posterior(params, ppca.examples(1).inputs[0], None), Normal.standard((2,))
+    draws = objectives.pathwise(q, key=jax.random.key(9), num_samples=50)
+    z, base = draws.z[:, 0], draws.base[:, 0]
+    got = [
+        objectives.analytic_base(q, p, Draw(*row))
+        for row in zip(z, draws.log_q[:, 0], base, strict=True)
+    ]
+    image, log_det = jax.vmap(q.flow.forward)(base)
+    np.testing.assert_allclose(z, image, rtol=1e-5, atol=1e-6)
+    moved = 0.5 * np.sum(np.float64(z) ** 2 - np.float64(base) ** 2, axis=1) - log_det
+    assert np.std(moved) > 0.1
+    np.testing.assert_allclose(got, kl_divergence(q.base, p) + moved, rtol=1e-5, atol=1e-5)
+
+
 REFUSED = {
     "only a flow has a base": (
         {"kl": objectives.analytic_base},
@@ -460,6 +494,10 @@ REFUSED = {
     ),
     "a Normal cannot be enumerated": ({"gradient": objectives.enumerated}, "got Normal"),
     "a Normal cannot be relaxed": ({"gradient": objectives.gumbel_softmax}, "got Normal"),
+    "free bits are not negative": (
+        {"settings": ElboSettings(free_bits=-0.1)},
+        "free_bits expected nats from 0 on, got -0.1",
+    ),
     "a Normal has no factors": (
         {"gradient": by_factor(objectives.pathwise)},
         "by_factor expected an Independent or a Joint, got Normal",
@@ -471,6 +509,16 @@ REFUSED = {
 def test_combinations_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         one(**options)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan])
+@pytest.mark.parametrize(
+    "gradient", [objectives.gumbel_softmax, objectives.straight_through_gumbel]
+)
+def test_a_temperature_is_positive(gradient, temperature):
+    q = Bernoulli(jnp.zeros(2))
+    with pytest.raises(ValueError, match="expected a positive temperature, got"):
+        gradient(q, key=jax.random.key(0), num_samples=1, temperature=temperature)
 
 
 def test_too_many_events_are_refused():

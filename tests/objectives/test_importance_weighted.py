@@ -5,13 +5,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import known_draws
 import mixed
+import mpmath
 import numpy as np
 import ppca
 import pytest
 
 from jaxvae import metrics, objectives
-from jaxvae.distributions import Bernoulli
+from jaxvae.distributions import Bernoulli, Independent, Normal
+from jaxvae.model import Params
 from jaxvae.objectives import by_factor, elbo, iwae, renyi
 
 PARAMS = ppca.inexact_params()
@@ -66,6 +69,60 @@ def test_renyi_lies_between_the_elbo_and_iwae():
     np.testing.assert_allclose(values[3], weights.parts["elbo"], atol=0.02)
 
 
+ALPHAS = [0.0, 0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-8, 1 - 1e-12]
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize(
+    ("centre", "spread"), [(0.0, 1e-3), (0.0, 3.0), (-300.0, 30.0), (0.0, 1e3)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_renyi_keeps_its_digits_up_to_the_elbo(alpha, centre, spread, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        drawn = np.random.default_rng(0).normal(centre, spread, size=50)
+        log_w = jnp.asarray(drawn, dtype)
+
+        def estimate(log_w):
+            return renyi(
+                known_draws.MODEL,
+                known_draws.PARAMS,
+                jax.tree.map(lambda leaf: leaf.astype(dtype), known_draws.EXAMPLE),
+                key=jax.random.key(0),
+                num_samples=50,
+                alpha=alpha,
+                gradient=known_draws.weighing(log_w),
+            ).surrogate
+
+        value, gradient = jax.value_and_grad(estimate)(log_w)
+    with mpmath.workdps(60):
+        order = 1 - mpmath.mpf(alpha)
+        exact = [mpmath.mpf(float(value)) for value in log_w]
+        terms = [mpmath.exp(order * (each - max(exact))) for each in exact]
+        total = mpmath.fsum(terms)
+        expected = float(max(exact) + mpmath.log(total / 50) / order)
+        shares = [float(term / total) for term in terms]
+    rounding = np.finfo(dtype).eps
+    np.testing.assert_allclose(value, expected, atol=4 * rounding * np.max(np.abs(drawn)))
+    # An exponent of a thousand nats is known to a thousand roundings.
+    np.testing.assert_allclose(
+        gradient, shares, rtol=8 * rounding * max(1.0, spread), atol=rounding
+    )
+
+
+def test_a_bound_is_minus_infinity_where_nothing_has_weight():
+    for alpha in (0.0, 0.5):
+        estimate = renyi(
+            known_draws.MODEL,
+            known_draws.PARAMS,
+            known_draws.EXAMPLE,
+            key=jax.random.key(0),
+            num_samples=3,
+            alpha=alpha,
+            gradient=known_draws.weighing(jnp.full(3, -jnp.inf)),
+        )
+        assert estimate.bound == -jnp.inf
+
+
 DISCRETE = {
     "score": {"gradient": objectives.score_function},
     "VIMCO": {"gradient": objectives.score_function, "baseline": objectives.leave_one_out},
@@ -101,6 +158,69 @@ def test_gradients_and_bounds_of_two_weights_are_exact_in_the_mean(model, option
     mixed.assert_unbiased(gradient, expected)
     mixed.assert_unbiased(got.bound, value)
     np.testing.assert_allclose(got.surrogate, got.bound, rtol=1e-5, atol=1e-5)
+
+
+NESTED = mixed.mixed._replace(
+    init=lambda key: Params(None, jnp.array([0.3, 0.5, 0.1, -0.2])),
+    prior=lambda params, context: Independent(
+        (Independent((Bernoulli(jnp.zeros(1)), Normal.standard((1,)))), Bernoulli(jnp.zeros(1)))
+    ),
+    likelihood=lambda params, z, context: Normal(
+        jnp.broadcast_to(z[0][0] + 2.0 * z[0][1] - z[1], (2,)), jnp.full(2, -1.0)
+    ),
+    posterior=lambda params, x, context: Independent(
+        (
+            Independent(
+                (
+                    Bernoulli(params.inference[:1]),
+                    Normal(params.inference[1:2], params.inference[2:3]),
+                )
+            ),
+            Bernoulli(params.inference[3:]),
+        )
+    ),
+)
+
+
+def nested(inner):
+    score = objectives.score_function
+    return by_factor(by_factor(score, inner), score)
+
+
+def test_a_factor_of_a_factor_keeps_its_double_reparameterisation():
+    def gradients(inner):
+        _, gradient = mixed.estimates(
+            iwae,
+            NESTED,
+            NESTED.init(None),
+            100_000,
+            num_samples=4,
+            gradient=nested(inner),
+            baseline=objectives.leave_one_out,
+        )
+        return gradient.inference
+
+    path, double = gradients(objectives.pathwise), gradients(objectives.doubly_reparameterised)
+    error = np.hypot(np.std(path, axis=0), np.std(double, axis=0)) / np.sqrt(100_000)
+    assert np.all(np.abs(np.mean(path, axis=0) - np.mean(double, axis=0)) < 4 * error)
+
+
+def test_paths_of_a_factor_and_of_its_factors_are_all_doubly_reparameterised_or_none():
+    double, score = objectives.doubly_reparameterised, objectives.score_function
+    q = NESTED.posterior(NESTED.init(None), mixed.X, None)
+    bad = Independent((q.factors[0], q.factors[0].factors[1]))
+    estimator = by_factor(by_factor(score, objectives.pathwise), double)
+    with pytest.raises(ValueError, match="for every factor that carries a gradient, or for none"):
+        estimator(bad, key=jax.random.key(0), num_samples=2, temperature=0.5)
+    with pytest.raises(ValueError, match="use iwae"):
+        elbo(
+            NESTED,
+            NESTED.init(None),
+            mixed.EXAMPLE,
+            key=jax.random.key(0),
+            kl=objectives.monte_carlo,
+            gradient=nested(double),
+        )
 
 
 # q(z) of one number: the mixed model with a single label.

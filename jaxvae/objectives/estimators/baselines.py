@@ -64,7 +64,8 @@ def no_baseline(credit: Credit, params: Params, example: Example) -> Learnt:
 def leave_one_out(credit: Credit, params: Params, example: Example) -> Learnt:
     r"""Each draw against the others: their mean for the ELBO, VIMCO for ``iwae``.
 
-    VIMCO replaces $\log w_l$ in the bound by the mean of the other log weights.
+    VIMCO replaces $\log w_l$ in the bound by the mean of the other log weights. Where the others
+    have no weight at all, nothing is subtracted.
 
     Raises:
         ValueError: if there is a single draw.
@@ -74,7 +75,7 @@ def leave_one_out(credit: Credit, params: Params, example: Example) -> Learnt:
     del params, example
     if len(credit.value) < 2:
         raise ValueError("leave_one_out expected num_samples of at least 2, got 1")
-    return Learnt(credit.value - credit.others)
+    return Learnt(credit.value - jnp.where(jnp.isneginf(credit.others), 0.0, credit.others))
 
 
 def learnt_baseline(network: Network) -> Baseline:

@@ -11,7 +11,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.distributions import Distribution
+from jaxvae.distributions import Distribution, moving_support
 
 
 def as_it_is(p: Distribution) -> Distribution:
@@ -22,7 +22,13 @@ def as_it_is(p: Distribution) -> Distribution:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("z", "log_q", "weight", "hard", "base", "score"),
-    meta_fields=("is_relaxed", "relax_prior", "is_path_only", "is_doubly_reparameterised"),
+    meta_fields=(
+        "is_relaxed",
+        "relax_prior",
+        "has_gradient",
+        "is_path_only",
+        "is_doubly_reparameterised",
+    ),
 )
 @dataclass(frozen=True)
 class Draws:
@@ -41,6 +47,7 @@ class Draws:
         hard: events in the support of q, where z is relaxed; z itself elsewhere.
         is_relaxed: whether z lies outside the support of q.
         relax_prior: the prior that goes with ``log_q``, from the prior of the model.
+        has_gradient: whether some part of z or of its weight was drawn with a gradient.
         is_path_only: whether ``log_q`` leaves out its direct dependence on the parameters.
         is_doubly_reparameterised: whether an importance-weighted bound rescales the gradient of z.
     """
@@ -53,6 +60,7 @@ class Draws:
     score: Float[Array, "*batch L M"] | None = None
     is_relaxed: bool = False
     relax_prior: Callable[[Any], Any] = as_it_is
+    has_gradient: bool = True
     is_path_only: bool = False
     is_doubly_reparameterised: bool = False
 
@@ -97,6 +105,17 @@ def each(function: Callable, *stacked: PyTree) -> Any:
         single = function(*jax.tree.map(lambda leaf: leaf[0, 0], stacked))
         return jax.tree.map(lambda leaf: leaf[None, None], single)
     return jax.vmap(jax.vmap(function))(*stacked)
+
+
+def check_fixed_support(owner: str, q: Distribution) -> None:
+    """Raise where the score does not have mean zero, because a parameter moves the support."""
+    names = moving_support(q)
+    if names:
+        raise ValueError(
+            f"{owner} expected a support that stays where it is, got the parameters "
+            f"{', '.join(names)}, whose score does not have mean zero: use gradient=pathwise, or "
+            "keep them constant, made outside of what is differentiated or compiled"
+        )
 
 
 def sampled(z: PyTree, log_q: Float[Array, "L 1"], **others: Any) -> Draws:

@@ -73,7 +73,7 @@ def _total(terms: tuple[Array | None, ...]) -> Array | None:
 
 def _all_or_none(parts: list[Draws]) -> bool:
     """Whether the draws that carry gradients are doubly reparameterised."""
-    with_gradients = {part.is_doubly_reparameterised for part in parts if part.score is None}
+    with_gradients = {part.is_doubly_reparameterised for part in parts if part.has_gradient}
     if len(with_gradients) > 1:
         raise ValueError(
             "by_factor expected doubly_reparameterised for every factor that carries a gradient, "
@@ -117,6 +117,7 @@ def _product(parts: list[Draws], rows: int) -> Draws:
         hard=every("hard"),
         is_relaxed=is_relaxed,
         relax_prior=relax_prior if is_relaxed else as_it_is,
+        has_gradient=any(part.has_gradient for part in parts),
         is_path_only=any(part.is_path_only for part in parts),
         is_doubly_reparameterised=_all_or_none(parts),
     )
@@ -174,6 +175,7 @@ def _joint(
         hard=(alike(label.hard), jax.tree.map(flat, hard)),
         is_relaxed=is_relaxed,
         relax_prior=relax_prior if is_relaxed else as_it_is,
+        has_gradient=label.has_gradient or drawn.has_gradient,
         is_path_only=label.is_path_only or drawn.is_path_only,
         is_doubly_reparameterised=_all_or_none([label, drawn]),
     )

@@ -8,7 +8,14 @@ from jaxtyping import Float
 
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions import Distribution, Noise, Reparameterisable, Transformed
-from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, each, repeat, sampled
+from jaxvae.objectives.estimators.draws import (
+    Draws,
+    GradientEstimator,
+    check_fixed_support,
+    each,
+    repeat,
+    sampled,
+)
 
 
 def pathwise(
@@ -38,7 +45,9 @@ def pathwise_from(
         draw_noise: ``distributions.sampling.antithetic_noise`` or ``sobol_noise``.
 
     Returns:
-        An estimator for laws with an explicit transformation; ValueError for others.
+        An estimator for laws with an explicit transformation; ValueError for others, and for a
+        single draw, which cannot be spread. In ``by_factor`` of a ``Joint`` each component is
+        drawn on its own, as it has a label of its own: use ``pathwise`` for components.
 
     Example:
         >>> from jaxvae import distributions, objectives
@@ -53,6 +62,11 @@ def pathwise_from(
             raise ValueError(
                 "pathwise_from expected a law with an explicit transformation of noise, got "
                 f"{type(q).__name__}; use pathwise"
+            )
+        if num_samples < 2:
+            raise ValueError(
+                "pathwise_from expected at least 2 draws to spread, got 1; use pathwise, also for "
+                "the component of a Joint, of which one is drawn for each label"
             )
         return _along(q, draw_noise(q.noise, key, num_samples)[:, None])
 
@@ -69,12 +83,14 @@ def sticking_the_landing(
     importance-weighted bound leaving it out is a bias, which ``doubly_reparameterised`` mends.
 
     Raises:
-        ValueError: if samples of q are not reparameterised.
+        ValueError: if samples of q are not reparameterised, or a parameter that is no constant
+            moves the support of q, as its score does not have mean zero.
 
     Reference: Roeder, Wu and Duvenaud (2017), eq. 4.
     """
     del temperature
     _check_reparameterised("sticking_the_landing", q)
+    check_fixed_support("sticking_the_landing", q)
     z = repeat(q.sample, key, num_samples)
     return sampled(z, each(lax.stop_gradient(q).log_prob, z), is_path_only=True)
 
@@ -90,12 +106,14 @@ def doubly_reparameterised(
     factor is $\alpha\tilde w_k + (1 - \alpha)\tilde w_k^2$.
 
     Raises:
-        ValueError: if samples of q are not reparameterised.
+        ValueError: if samples of q are not reparameterised, or a parameter that is no constant
+            moves the support of q, as its score does not have mean zero.
 
     Reference: Tucker, Lawson, Gu and Maddison (2019), eq. 8.
     """
     del temperature
     _check_reparameterised("doubly_reparameterised", q)
+    check_fixed_support("doubly_reparameterised", q)
     z = repeat(q.sample, key, num_samples)
     log_q = each(lax.stop_gradient(q).log_prob, z)
     return sampled(z, log_q, is_path_only=True, is_doubly_reparameterised=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions import Bernoulli, Categorical, RelaxedBernoulli, RelaxedCategorical
@@ -19,7 +20,8 @@ def gumbel_softmax(q: Any, *, key: PRNGKey, num_samples: int, temperature: float
     grows as $\tau \to 0$.
 
     Raises:
-        ValueError: if q, or the prior of a sampled KL, is neither Categorical nor Bernoulli.
+        ValueError: if q, or the prior of a sampled KL, is neither Categorical nor Bernoulli, or the
+            temperature is known not to be positive.
 
     Reference: Maddison, Mnih and Teh (2017); Jang, Gu and Poole (2017).
     """
@@ -62,7 +64,8 @@ def straight_through_gumbel(
     r"""Hard samples whose gradient is that of the Concrete sample they were rounded from.
 
     Raises:
-        ValueError: if q is neither Categorical nor Bernoulli.
+        ValueError: if q is neither Categorical nor Bernoulli, or the temperature is known not to
+            be positive.
 
     Reference: Jang, Gu and Poole (2017), section 2.2.
     """
@@ -86,6 +89,10 @@ def _check_discrete(owner: str, q: Any) -> None:
 
 def _relax(owner: str, q: Any, temperature: float | Scalar) -> Any:
     _check_discrete(owner, q)
+    if not isinstance(temperature, Tracer) and not temperature > 0.0:
+        raise ValueError(
+            f"{owner} expected a positive temperature, got {temperature}; 0.5 is the default"
+        )
     log_temperature = jnp.log(jnp.asarray(temperature, q.logits.dtype))
     law = RelaxedBernoulli if isinstance(q, Bernoulli) else RelaxedCategorical
     return law(q.logits, log_temperature)

@@ -8,7 +8,13 @@ from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions import Distribution
 from jaxvae.model import Example, Params
 from jaxvae.objectives.estimators.baselines import Baseline, Credit, no_baseline
-from jaxvae.objectives.estimators.draws import Draws, each, repeat, sampled
+from jaxvae.objectives.estimators.draws import (
+    Draws,
+    check_fixed_support,
+    each,
+    repeat,
+    sampled,
+)
 
 
 def score_function(
@@ -16,15 +22,21 @@ def score_function(
 ) -> Draws:
     r"""The score-function gradient, $f(z)\nabla_\phi\log q_\phi(z)$ (REINFORCE).
 
-    It holds for any law with a density, discrete ones included, and its variance is that of f
-    unless a ``baseline`` is subtracted from f.
+    It holds for any law with a density, discrete ones included, whose support does not move with
+    the parameters, and its variance is that of f unless a ``baseline`` is subtracted from f.
+
+    Raises:
+        ValueError: if a parameter that is no constant moves the support of q, as its score does
+            not have mean zero and the gradient would be wrong; see
+            ``distributions.moving_support``.
 
     Reference: Heidelberg lecture, SGVB ("score gradient"); Williams (1992).
     """
     del temperature
+    check_fixed_support("score_function", q)
     z = lax.stop_gradient(repeat(q.sample, key, num_samples))
     log_q = each(q.log_prob, z)
-    return sampled(z, log_q, score=log_q)
+    return sampled(z, log_q, score=log_q, has_gradient=False)
 
 
 def score_of_mean(
@@ -33,9 +45,16 @@ def score_of_mean(
     r"""``score_term`` of $\frac1L\sum_l f_l$, where each draw earns its own term."""
     rows = draws.row_sums(values)
     number = len(rows)
-    others = (jnp.sum(rows) - rows) / max(number - 1, 1)
-    credit = Credit(rows / number, others / number, 1.0 / number)
+    credit = Credit(rows / number, mean_of_others(rows) / number, 1.0 / number)
     return score_term(draws, values, credit, baseline, params, example)
+
+
+def mean_of_others(values: Float[Array, " L"]) -> Float[Array, " L"]:
+    """For each value the mean of all others, 0 if there are none."""
+    number = len(values)
+    # Not the total less the value, which is -inf + inf where a weight is zero.
+    others = jnp.where(jnp.eye(number, dtype=bool), 0.0, values[None, :])
+    return jnp.sum(others, axis=1) / max(number - 1, 1)
 
 
 def score_term(
