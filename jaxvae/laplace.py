@@ -95,7 +95,8 @@ def laplace(
     )
     factor = _covariance_factor(f, mode)
     distance = jnp.linalg.norm(factor.T @ jax.grad(f)(mode))
-    negative_definite = jnp.all(jnp.isfinite(factor))
+    # A quadratic integrand has its curvature even where the search came to nothing.
+    negative_definite = jnp.all(jnp.isfinite(factor)) & jnp.all(jnp.isfinite(mode))
     converged = distance <= 10.0 * tolerance
     log_integral = f(mode) + len(mode) * _HALF_LOG_TWO_PI + jnp.sum(jnp.log(jnp.diagonal(factor)))
     sound = converged & negative_definite

@@ -194,6 +194,47 @@ def test_too_few_steps_are_flagged_with_the_distance_that_is_left(float64):
     np.testing.assert_allclose(late.mode, 1.0, rtol=1e-7)
 
 
+def test_where_the_search_comes_to_nothing_no_curvature_is_reported():
+    found = laplace(lambda z: -0.5 * jnp.sum(z**2), jnp.full(2, jnp.nan))
+    assert not found.converged
+    assert not found.negative_definite
+    assert np.isnan(found.log_integral)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9, -0.99])
+def test_the_distance_is_in_standard_deviations_of_the_correlated_posterior(float64, correlation):
+    # A quartic is left half way by one Newton step at a time: z shrinks by 2/3.
+    covariance = np.array([[4.0, 6.0 * correlation], [6.0 * correlation, 9.0]])
+    precision = jnp.asarray(np.linalg.inv(covariance))
+
+    def f(z):
+        return -((z @ precision @ z) ** 2)
+
+    start = jnp.array([2.0, -3.0])
+    found = laplace(f, start, max_steps=1)
+    gradient, hessian = jax.grad(f)(found.mode), jax.hessian(f)(found.mode)
+    expected = np.sqrt(gradient @ np.linalg.solve(-hessian, gradient))
+    assert expected > 0.01
+    np.testing.assert_allclose(found.distance, expected, rtol=1e-9)
+
+
+def test_units_do_not_matter_to_the_search(float64):
+    units = jnp.array([1e-3, 1.0, 1e3])
+    matrix = jnp.array([[1.0, -2.0, 0.3], [0.5, 1.0, -1.0], [1.5, 0.3, 0.4], [-0.2, 0.1, 1.1]])
+
+    def f(z):
+        return -jnp.sum(jax.nn.softplus(matrix @ z)) + 0.4 * jnp.sum(z) - 0.1 * jnp.sum(z**2)
+
+    start, steps = jnp.array([3.0, -4.0, 5.0]), 20
+    plain = laplace(f, start, max_steps=steps)
+    moved = laplace(lambda y: f(y / units), units * start, max_steps=steps)
+    assert sound(plain)
+    assert sound(moved)
+    np.testing.assert_allclose(moved.mode / units, plain.mode, rtol=1e-3, atol=1e-4)
+    difference = moved.log_integral - plain.log_integral
+    np.testing.assert_allclose(difference, np.sum(np.log(np.float64(units))), atol=1e-4)
+
+
 def test_one_failure_among_many_leaves_the_others_as_they_are():
     found = jax.jit(jax.vmap(lambda sign: laplace(lambda z: sign * jnp.sum(z**2), jnp.ones(2))))(
         jnp.array([-0.5, 1.0, -2.0])

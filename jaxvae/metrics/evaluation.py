@@ -18,7 +18,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         mean: of every field of the estimate, nats.
-        standard_error: over examples, nats.
+        standard_error: over examples, nats; NaN for a single one.
     """
 
     mean: Estimate
@@ -35,6 +35,9 @@ def evaluate(
     batch: int = 256,
 ) -> Evaluation:
     """Average an objective over all examples, those of a last partial batch included.
+
+    It is compiled for every new ``loss``, and a fresh ``functools.partial`` is a new one, even of
+    the same parts; all stay in JAX's cache. Make the loss once and pass it again.
 
     Args:
         loss: ``(params, example, *, key) -> Estimate`` of one example.
@@ -55,5 +58,5 @@ def evaluate(
     )
     return Evaluation(
         mean=jax.tree.map(lambda x: jnp.mean(x, axis=0), estimates),
-        standard_error=jax.tree.map(lambda x: jnp.std(x, axis=0) / size**0.5, estimates),
+        standard_error=jax.tree.map(lambda x: jnp.std(x, axis=0, ddof=1) / size**0.5, estimates),
     )

@@ -4,10 +4,13 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax import lax
+import jax.numpy as jnp
+from jax import Array, lax
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
 
 from jaxvae import _check
+from jaxvae.distributions import representative
 from jaxvae.laplace import LaplaceApproximation, laplace
 from jaxvae.metrics._flat_joint import flat_joint
 from jaxvae.model import Example, LatentVariableModel, Params
@@ -25,8 +28,9 @@ def laplace_log_evidence(
 ) -> LaplaceApproximation:
     r"""$\log p(x) \approx \log p(x, z^*) + \frac d2\log 2\pi - \frac12\log\det(-H)$, and q(z | x).
 
-    The search for the mode $z^*$ of $p(z \mid x)$ begins at the mean of the model's posterior,
-    and H is the curvature of $\log p(x, z)$ there. It is exact for a linear Gaussian model. A
+    The search for the mode $z^*$ of $p(z \mid x)$ begins at the ``representative`` of the model's
+    posterior (its mean, for a flow the image of the base's), or at its mode where it has no mean,
+    and H is the curvature of $\log p(x, z)$ at $z^*$. It is exact for a linear Gaussian model. A
     posterior with several modes or heavy tails has more mass than this sees, and a decoder with
     kinks, such as those of ReLU units, has a curvature that says little.
 
@@ -54,8 +58,16 @@ def laplace_log_evidence(
     def one(example: Example) -> LaplaceApproximation:
         joint = flat_joint("laplace_log_evidence", model, params, example)
         q = model.posterior(params, example.inputs, example.context)
-        start, _ = ravel_pytree(q.mean)
+        start = _start(q)
         found = laplace(joint.log_density, start, solver=solver, max_steps=max_steps)
         return found._replace(mode=joint.unravel(found.mode))
 
     return lax.map(one, examples, batch_size=batch)
+
+
+def _start(q: Any) -> Float[Array, " latent"]:
+    centre, _ = ravel_pytree(representative(q))
+    if not hasattr(q, "mode"):
+        return centre
+    mode, _ = ravel_pytree(q.mode)  # such as of a Cauchy, which has no mean
+    return jnp.where(jnp.isfinite(centre), centre, mode)

@@ -17,7 +17,8 @@ class ImportanceEstimate(NamedTuple):
     r"""What K importance weights $w_k = p(x, z_k)/q(z_k \mid x)$ say of each example.
 
     Attributes:
-        log_likelihood: $\log\frac1K\sum_k w_k$, nats; below $\log p(x)$ in expectation.
+        log_likelihood: $\log\frac1K\sum_k w_k$, nats; below $\log p(x)$ in expectation. Where no
+            sample has weight it is -inf, and the other two are NaN.
         effective_sample_size: $(\sum_k w_k)^2/\sum_k w_k^2$, from 1 to K.
         largest_weight: $\max_k w_k/\sum_k w_k$, from 1/K to 1. Near 1 the estimate rests on one
             sample and is far below the truth.
@@ -88,7 +89,8 @@ def importance_log_likelihood(
             # The last chunk may reach beyond K; those draws carry no weight.
             weights = jnp.where(index < num_samples, weights, -jnp.inf)
             largest = jnp.maximum(sums.largest, jnp.max(weights))
-            relative, shrink = jnp.exp(weights - largest), jnp.exp(sums.largest - largest)
+            reference = jnp.where(jnp.isneginf(largest), 0.0, largest)
+            relative, shrink = jnp.exp(weights - reference), jnp.exp(sums.largest - reference)
             return _Sums(
                 largest,
                 sums.first * shrink + jnp.sum(relative),
@@ -99,7 +101,7 @@ def importance_log_likelihood(
         return ImportanceEstimate(
             log_likelihood=sums.largest + jnp.log(sums.first / num_samples),
             effective_sample_size=sums.first**2 / sums.second,
-            largest_weight=1.0 / sums.first,
+            largest_weight=jnp.where(sums.first > 0.0, 1.0 / sums.first, jnp.nan),
         )
 
     size = jax.tree.leaves(examples)[0].shape[0]

@@ -19,7 +19,7 @@ class Information(NamedTuple):
 
     Attributes:
         mutual_information: of x and z under q, nats; at most log N.
-        standard_error: of the mutual information, over examples, nats.
+        standard_error: of the mutual information, over examples, nats; NaN for a single one.
         marginal_kl: $KL(q(z) \| p(z))$, nats. Where the prior depends on the context, this is the
             rest of the mean KL and not a divergence.
     """
@@ -102,6 +102,6 @@ def mutual_information(
     information, marginal = lax.map(one, arguments, batch_size=batch)
     return Information(
         mutual_information=jnp.mean(information),
-        standard_error=jnp.std(information) / size**0.5,
+        standard_error=jnp.std(information, ddof=1) / size**0.5,
         marginal_kl=jnp.mean(marginal),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from jaxvae import Example, metrics
 from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.metrics.annealing.chains import anneal
 
 PARAMS = ppca.inexact_params()
 EXAMPLES = ppca.examples(200)
@@ -199,6 +200,48 @@ def test_schedules_rise_from_0_to_1_and_the_sigmoid_is_that_of_the_paper(number)
         assert np.all(np.diff(values) > 0)
 
 
+SCHEDULES = {
+    "one too few": (lambda n: np.linspace(0.0, 1.0, n), r"return 9 temperatures, .* shape \(8,\)"),
+    "does not begin at 0": (lambda n: np.linspace(0.2, 1.0, n + 1), "from 0 to 1, got 0.2 to 1"),
+    "does not reach 1": (lambda n: np.arange(n + 1) / (n + 1), "got 0 to 0.888889"),
+    "in percent": (lambda n: np.linspace(0.0, 100.0, n + 1), "got 0 to 100 .*divide by the last"),
+    "turns back": (lambda n: np.array([0, 1, 0.5, 1, 1, 1, 1, 1, 1]), "lowest step of -0.5"),
+    "not a number": (lambda n: np.linspace(0.0, 1.0, n + 1) ** np.nan, "rise from 0 to 1"),
+}
+
+
+@pytest.mark.parametrize(("schedule", "message"), SCHEDULES.values(), ids=SCHEDULES)
+def test_schedules_that_do_not_rise_from_0_to_1_are_refused(schedule, message):
+    for call in (partial(estimate, EXAMPLES), partial(bracket, 3)):
+        with pytest.raises(ValueError, match=message):
+            call(schedule=schedule)
+
+
+def test_a_schedule_may_be_made_by_jax():
+    made = [
+        estimate(jax.tree.map(lambda leaf: leaf[:3], EXAMPLES), schedule=schedule).log_likelihood
+        for schedule in (lambda n: jnp.linspace(0.0, 1.0, n + 1), metrics.linear_schedule)
+    ]
+    np.testing.assert_allclose(*made, rtol=1e-4)
+
+
+def test_a_chain_compensates_for_the_rounding_of_its_sum():
+    # Ten thousand terms of one sign: a plain sum in float32 is off by hundreds of roundings.
+    number, value = 10_000, -12_345.678
+    flat = (lambda z: 0.0 * jnp.sum(z), lambda z: 0.0 * jnp.sum(z) + value)
+    temperatures = jnp.linspace(0.0, 1.0, number + 1)
+    chain = anneal(
+        flat,
+        temperatures,
+        jnp.ones(number - 1),
+        jnp.zeros(1),
+        key=jax.random.key(0),
+        num_leapfrog=1,
+    )
+    changes = np.float64(jnp.diff(temperatures) * jnp.float32(value))
+    np.testing.assert_allclose(chain.log_weight, np.sum(changes), rtol=1.3e-7)
+
+
 def test_misuse_is_refused():
     with pytest.raises(ValueError, match="num_chains expected a positive integer, got 0"):
         estimate(num_chains=0)
@@ -211,3 +254,10 @@ def test_misuse_is_refused():
     for call in (partial(estimate, EXAMPLES), partial(bracket, 3)):
         with pytest.raises(ValueError, match=r"continuous latent, got the prior Bernoulli of flo"):
             call(model=discrete)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_the_number_of_temperatures_is_an_integer():
+    for call in (partial(estimate, EXAMPLES), partial(bracket, 3)):
+        with pytest.raises(ValueError, match=r"num_temperatures expected a positive .* got 8.0"):
+            call(num_temperatures=8.0)

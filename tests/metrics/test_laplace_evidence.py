@@ -4,8 +4,8 @@ import numpy as np
 import ppca
 import pytest
 
-from jaxvae import metrics
-from jaxvae.distributions import Bernoulli
+from jaxvae import metrics, models
+from jaxvae.distributions import Bernoulli, Cauchy
 
 PARAMS = ppca.inexact_params()
 
@@ -29,6 +29,7 @@ def test_a_latent_of_several_parts_keeps_them():
         reparameterised = True
 
         def __init__(self, normal):
+            self.event_shape = {"first": (), "rest": (1,)}
             self.normal = normal
             self.mean = self._split(normal.mean)
 
@@ -38,6 +39,10 @@ def test_a_latent_of_several_parts_keeps_them():
 
         def sample(self, key):
             return self._split(self.normal.sample(key))
+
+        def sample_and_log_prob(self, key):
+            z = self.sample(key)
+            return z, self.log_prob(z)
 
         def log_prob(self, z):
             return self.normal.log_prob(join(z))
@@ -56,6 +61,25 @@ def test_a_latent_of_several_parts_keeps_them():
     np.testing.assert_allclose(found.log_integral, plain.log_integral, rtol=1e-6)
     np.testing.assert_allclose(found.mode["first"], plain.mode[:, 0], atol=1e-6)
     np.testing.assert_allclose(found.mode["rest"], plain.mode[:, 1:], atol=1e-6)
+
+
+def check_starts_from(posterior):
+    examples = ppca.examples(5)
+    model = ppca.model._replace(posterior=lambda params, x, context: posterior(x))
+    found = metrics.laplace_log_evidence(model, PARAMS, examples)
+    exact = ppca.exact_log_evidence(PARAMS.generative, examples.target)
+    assert jnp.all(found.converged & found.negative_definite)
+    np.testing.assert_allclose(found.log_integral, exact, rtol=2e-6, atol=1e-5)
+
+
+def test_a_flow_has_an_event_to_start_from_though_it_has_no_mean():
+    family = models.inverse_autoregressive(2, hidden=(4,), context=1)
+    weights = family.init(jax.random.key(0), 2)
+    check_starts_from(lambda x: family.build(weights, x, 2))
+
+
+def test_a_posterior_without_a_mean_is_started_from_its_mode():
+    check_starts_from(lambda x: Cauchy(x[:2], x[2:4]))
 
 
 def test_misuse_is_refused():

@@ -5,7 +5,7 @@ import ppca
 import pytest
 
 from jaxvae import Example, log_weight, metrics
-from jaxvae.distributions import Normal
+from jaxvae.distributions import Normal, Uniform
 
 
 def estimate(params, number=40, **sizes):
@@ -115,6 +115,40 @@ def test_equal_weights_give_their_own_value_however_small_and_many(log_evidence)
     np.testing.assert_allclose(found.log_likelihood, log_evidence, rtol=3e-7)
     np.testing.assert_allclose(found.effective_sample_size, 20_000, rtol=1e-3)
     np.testing.assert_allclose(found.largest_weight, 1 / 20_000, rtol=1e-3)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 64, 512])
+def test_samples_without_weight_count_and_do_no_harm(chunk):
+    # Outside of the prior's support a weight is zero: nearly all, some and all of them.
+    prior = Uniform(jnp.full(1, -20.0), jnp.zeros(1))
+    model = ppca.model._replace(
+        prior=lambda params, context: prior,
+        posterior=lambda params, inputs, context: Normal(inputs, jnp.zeros(1)),
+        likelihood=lambda params, z, context: Normal(z, jnp.zeros(1)),
+    )
+    centres = jnp.array([[-17.0], [-19.5], [0.0]])
+    found = metrics.importance_log_likelihood(
+        model,
+        ppca.exact_params(),
+        Example(centres, centres),
+        key=jax.random.key(0),
+        num_samples=512,
+        chunk=chunk,
+    )
+    for row, key in enumerate(jax.random.split(jax.random.key(0), 3)):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(512))
+        q = Normal(centres[row], jnp.zeros(1))
+        inside = np.asarray(
+            jax.vmap(lambda k, q=q: jnp.isfinite(prior.log_prob(q.sample(k))))(keys)
+        )
+        # Likelihood and posterior are equal, so every weight is 0 or 1.
+        with np.errstate(divide="ignore"):
+            expected = np.log(inside.mean())
+        np.testing.assert_allclose(found.log_likelihood[row], expected, rtol=1e-5)
+        size, largest = (inside.sum(), 1 / inside.sum()) if inside.any() else (np.nan, np.nan)
+        np.testing.assert_allclose(found.effective_sample_size[row], size, rtol=1e-5)
+        np.testing.assert_allclose(found.largest_weight[row], largest, rtol=1e-5)
+    assert 0 < jnp.exp(found.log_likelihood[0]) < 0.1
 
 
 def test_sizes_must_be_positive():

@@ -1,5 +1,8 @@
 """Where annealed chains begin, and the temperatures on their way."""
 
+from collections.abc import Callable
+
+import jax
 import numpy as np
 
 from jaxvae.distributions import Distribution
@@ -30,3 +33,21 @@ def sigmoidal_schedule(num_temperatures: int) -> np.ndarray:
     """
     rise = np.tanh(2.0 * np.linspace(-1.0, 1.0, num_temperatures + 1))
     return (rise - rise[0]) / (rise[-1] - rise[0])
+
+
+def rising(schedule: Callable[[int], np.ndarray], number: int) -> np.ndarray:
+    """The temperatures of a schedule, checked: other ends would estimate something else."""
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(schedule(number))
+    if values.shape != (number + 1,):
+        raise ValueError(
+            f"schedule expected to return {number + 1} temperatures, one more than "
+            f"num_temperatures, got shape {values.shape}"
+        )
+    if values[0] != 0.0 or values[-1] != 1.0 or not np.all(np.diff(values) >= 0.0):
+        raise ValueError(
+            "schedule expected temperatures that rise from 0 to 1, got "
+            f"{values[0]:g} to {values[-1]:g} with a lowest step of {np.min(np.diff(values)):g}; "
+            "divide by the last one, or use sigmoidal_schedule or linear_schedule"
+        )
+    return values

@@ -15,7 +15,7 @@ from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.distributions import Distribution
 from jaxvae.metrics._flat_joint import flat_joint
-from jaxvae.metrics.annealing.bridge import sigmoidal_schedule, start_from_posterior
+from jaxvae.metrics.annealing.bridge import rising, sigmoidal_schedule, start_from_posterior
 from jaxvae.metrics.annealing.chains import Chain, anneal, tune
 from jaxvae.model import Example, LatentVariableModel, Params
 
@@ -89,7 +89,7 @@ def annealed_log_likelihood(
         num_leapfrog: leapfrog steps, and so gradients, at each temperature.
         initial: ``start_from_posterior``, ``start_from_prior`` or another function
             ``(model, params, example)`` to the law $p_0(z)$ that chains start from.
-        schedule: T to the T + 1 temperatures from 0 to 1.
+        schedule: T to the T + 1 temperatures, which rise from 0 to 1.
         chunk: chains at a time.
         batch: examples at a time.
 
@@ -97,7 +97,8 @@ def annealed_log_likelihood(
         The estimate and its diagnostics, one of each for every example.
 
     Raises:
-        ValueError: if a size is not positive, T is 1, or the latent is discrete.
+        ValueError: if a size is not positive, T is 1, the schedule does not rise from 0 to 1, or
+            the latent is discrete.
 
     Reference: Neal (2001); Wu, Burda, Salakhutdinov and Grosse (2017), section 3.
     """
@@ -160,7 +161,7 @@ def bracket_log_likelihood(
         The draws and both bounds, with their diagnostics.
 
     Raises:
-        ValueError: if a size is not positive, T is 1, or the latent is discrete.
+        ValueError: as ``annealed_log_likelihood``.
 
     Reference: Grosse, Ghahramani and Adams (2015); Wu, Burda, Salakhutdinov and Grosse (2017),
     section 3.2.
@@ -197,7 +198,7 @@ class _Chains:
         self._law = initial(model, params, example)
         self._parts = (lambda z: self._law.log_prob(joint.unravel(z)), joint.log_density)
         dtype = jax.eval_shape(self._draw, jax.random.key(0)).dtype
-        self._temperatures = jnp.asarray(schedule(num_temperatures), dtype)
+        self._temperatures = jnp.asarray(rising(schedule, num_temperatures), dtype)
         self._num_leapfrog = num_leapfrog
 
     def _draw(self, key: PRNGKey) -> Array:
@@ -237,7 +238,7 @@ def _estimate(
 
 
 def _check_sizes(num_temperatures: int, **sizes: int) -> None:
-    for name, value in sizes.items():
+    for name, value in {"num_temperatures": num_temperatures, **sizes}.items():
         _check.positive(name, value)
     if num_temperatures < 2:
         raise ValueError(
