@@ -152,8 +152,7 @@ def _shared(
     block: Callable[[PyTree, Array], Flow],
 ) -> PosteriorFamily:
     """Flows with weights of their own, which the encoder conditions through a context vector."""
-    if context < 0:
-        raise ValueError(f"context expected a number of outputs from 0 on, got {context}")
+    _check.not_negative("context", context)
 
     def init(key: PRNGKey, latent_dim: int) -> PyTree:
         return [network(latent_dim).init(k) for k in jax.random.split(key, blocks)]

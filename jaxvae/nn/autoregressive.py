@@ -11,7 +11,7 @@ from jaxtyping import Float
 from jaxvae import _check
 from jaxvae._types import PyTree, Scalar
 from jaxvae.distributions._pytree import distribution
-from jaxvae.nn.masked import evaluate, masked
+from jaxvae.nn.masked import context_length, evaluate, masked
 
 
 def _log_gate(gate: Float[Array, " d"]) -> Float[Array, " d"]:
@@ -71,10 +71,21 @@ class InverseAutoregressive:
         return x, jnp.sum(log_dets)
 
     def _outputs(self, weights: PyTree, x: Float[Array, " d"]) -> Float[Array, "2 d"]:
-        # An optimiser with steps of one size moves every weight that a coordinate sees by as much:
-        # the root keeps what they add up to, signal or noise, independent of their number.
-        return evaluate(weights, x, self.context) / math.sqrt(x.shape[0])
+        # An optimiser with steps of one size moves all weights that a coordinate sees by as much,
+        # and for noise that they share in one direction: over their number, a step stays small.
+        return evaluate(weights, x, self.context) / x.shape[0]
 
     def _check(self, method: str, value: Array) -> None:
-        size = self.weights["direct"].shape[0]
+        size, width = self.weights["direct"].shape
         _check.event_shape(f"InverseAutoregressive.{method}", (size,), value.shape)
+        if width != 2 * size:
+            raise ValueError(
+                "InverseAutoregressive expected weights with a shift and a gate for each "
+                f"coordinate, got {width // size} outputs; use nn.masked_mlp(..., outputs=2)"
+            )
+        expected = context_length(self.weights)
+        if self.context.shape != (expected,):
+            raise ValueError(
+                f"InverseAutoregressive expected a context of shape ({expected},), got "
+                f"{self.context.shape}; give nn.masked_mlp(..., context=) its length"
+            )

@@ -28,10 +28,12 @@ def coupling_mlp(size: int, *, hidden: tuple[int, ...], context: int = 0) -> Net
         context: length of the context; 0 is none.
 
     Raises:
-        ValueError: if there is nothing that the outputs could depend on.
+        ValueError: if a width is not positive, the context negative, or there is nothing that the
+            outputs could depend on.
     """
     for width in (size, *hidden):
         _check.positive("a width of nn.coupling_mlp", width)
+    _check.not_negative("context of nn.coupling_mlp", context)
     if size // 2 + context == 0:
         raise ValueError(
             "nn.coupling_mlp expected two coordinates or more, or a context, got one coordinate "
@@ -105,7 +107,15 @@ class Coupling:
 
     def _halves(self, method: str, value: Array) -> tuple[Array, Array]:
         changed = self.weights[-1]["bias"].shape[0] // 2
-        kept = self.weights[0]["kernel"].shape[0] - self.context.shape[0]
+        seen, given = self.weights[0]["kernel"].shape[0], self.context.shape[0]
+        half = value.size // 2
+        if value.size - half == changed and half + given != seen:
+            raise ValueError(
+                f"Coupling.{method} expected {seen} numbers to look at, half of the event and the "
+                f"context, got {half} and {given}; give nn.coupling_mlp(..., context=) the length "
+                "of the context"
+            )
+        kept = seen - given
         _check.event_shape(f"Coupling.{method}", (kept + changed,), value.shape)
         return value[:kept], value[kept:]
 

@@ -31,6 +31,9 @@ def masked_mlp(size: int, *, outputs: int, hidden: tuple[int, ...], context: int
         A network: ``apply(parameters, x, context)`` of d numbers and the context to an array of
         shape (outputs, size).
 
+    Raises:
+        ValueError: if a width is not positive, or the context negative.
+
     Reference: Germain et al. (2015), "MADE", sections 3 and 4.
 
     Example:
@@ -43,6 +46,7 @@ def masked_mlp(size: int, *, outputs: int, hidden: tuple[int, ...], context: int
     """
     for width in (size, outputs, *hidden):
         _check.positive("a width of nn.masked_mlp", width)
+    _check.not_negative("context of nn.masked_mlp", context)
     widths = (size, *hidden, outputs * size)
 
     def init(key: PRNGKey) -> PyTree:
@@ -79,6 +83,12 @@ def evaluate(
         hidden = jax.nn.elu(_affine(layer, hidden, context))
     output = _affine(params["layers"][-1], hidden, context) + x @ params["direct"]
     return output.reshape(-1, x.shape[0])
+
+
+def context_length(params: PyTree) -> int:
+    """The context that these parameters look at; 0 is none."""
+    layer = params["layers"][0]
+    return layer["context"].shape[0] if "context" in layer else 0
 
 
 def _affine(layer: PyTree, x: Array, context: Array) -> Array:

@@ -145,7 +145,7 @@ def test_sizes_are_positive(factory):
 
 
 def test_a_context_has_no_negative_length():
-    with pytest.raises(ValueError, match="context expected a number of outputs from 0 on, got -1"):
+    with pytest.raises(ValueError, match="context expected an integer from 0 on, got -1"):
         coupling(context=-1)
 
 
@@ -165,3 +165,10 @@ def test_a_recipe_with_a_flow_survives_json():
         for model in map(recipe.build, (described, again))
     )
     jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize("family", [models.inverse_autoregressive, models.coupling])
+def test_the_length_of_a_context_is_an_integer(family):
+    with pytest.raises(ValueError, match=r"context expected an integer from 0 on, got 1.5"):
+        family(context=1.5)

@@ -53,6 +53,15 @@ def test_a_fresh_network_gives_zero_and_its_last_layer_learns_at_once():
         assert np.any(leaf != 0)
 
 
+@pytest.mark.parametrize("size", [4, 64])
+def test_weights_that_agree_add_up_to_less_than_one_of_them(size):
+    weights = masked_mlp(size, outputs=2, hidden=()).init(jax.random.key(0))
+    shifts = jnp.concatenate([jnp.ones((size, size)), jnp.zeros((size, size))], axis=1)
+    flow = InverseAutoregressive(weights | {"direct": shifts}, jnp.zeros(0))
+    y, _ = flow.forward(jnp.ones(size))
+    np.testing.assert_allclose(y - 1.0, np.arange(size) / size, rtol=1e-5)
+
+
 def test_masked_weights_have_no_gradient():
     flow = block()
     gradient = jax.grad(lambda flow: jnp.sum(flow.forward(jnp.ones(6))[0]))(flow).weights
@@ -104,3 +113,19 @@ def test_sizes_are_checked():
         masked_mlp(3, outputs=2, hidden=(0,))
     with pytest.raises(ValueError, match=r"InverseAutoregressive.forward .*\(6,\), got \(5,\)"):
         block().forward(jnp.zeros(5))
+    with pytest.raises(ValueError, match=r"context of nn.masked_mlp expected .* got -2; 0 is none"):
+        masked_mlp(3, outputs=2, hidden=(), context=-2)
+
+
+@pytest.mark.parametrize(("made", "given"), [(4, 3), (0, 3), (4, 0)])
+def test_a_context_that_the_weights_were_not_made_for_is_refused(made, given):
+    flow = InverseAutoregressive(block(context=made).weights, jnp.zeros(given))
+    for method in (flow.forward, flow.inverse):
+        with pytest.raises(ValueError, match=rf"context of shape \({made},\), got \({given},\)"):
+            method(jnp.zeros(6))
+
+
+def test_weights_with_another_number_of_outputs_are_refused():
+    weights = masked_mlp(6, outputs=3, hidden=()).init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"a shift and a gate .* got 3 outputs; .*outputs=2"):
+        InverseAutoregressive(weights, jnp.zeros(0)).forward(jnp.zeros(6))

@@ -62,3 +62,19 @@ def test_the_density_integrates_to_one():
 def test_an_event_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"Coupling.inverse expected .*\(5,\), got \(4,\)"):
         block().inverse(jnp.zeros(4))
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+@pytest.mark.parametrize("given", [0, 3, 5, 9])
+def test_a_context_that_the_weights_were_not_made_for_is_refused(size, given):
+    flow = Coupling(block(size).weights, jnp.zeros(given))
+    seen = size // 2 + 4
+    with pytest.raises(
+        ValueError, match=rf"{seen} numbers to look at, .* got {size // 2} and {given}; .*context="
+    ):
+        flow.forward(jnp.zeros(size))
+
+
+def test_a_negative_length_of_the_context_is_refused():
+    with pytest.raises(ValueError, match=r"context of nn.coupling_mlp expected .* got -1"):
+        coupling_mlp(5, hidden=(), context=-1)
