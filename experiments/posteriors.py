@@ -5,6 +5,10 @@ batches of 128, about 30,000 steps, static binarised MNIST, 1,000 importance sam
 
     python -m experiments.posteriors --seeds 3
 
+What is added to it, for all families alike, is a cosine decay of the learning rate and a weight of
+the KL that grows from 0 to 1 over the first 8 epochs. Without the latter many latents are given up
+in the first epochs, for good, and a posterior with more freedom has little to gain.
+
 Each family has a folder of its own inside the run's, as a run of one model with all seeds; the
 table is in the run's metrics.json. ``--resume`` goes on with the family that was interrupted.
 """
@@ -58,7 +62,14 @@ class Config:
     """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
     model: Model = field(default_factory=Model)
     training: Training = field(
-        default_factory=partial(Training, epochs=77, batch_size=128, optimiser="rmsprop")
+        default_factory=partial(
+            Training,
+            epochs=77,
+            batch_size=128,
+            optimiser="rmsprop",
+            schedule="cosine",
+            kl_warmup_epochs=8,
+        )
     )
     running: Running = field(default_factory=Running)
     devices: Devices = field(default_factory=Devices)
