@@ -45,29 +45,33 @@ WITH_CDF = {name: law for name, law in LAWS.items() if hasattr(law, "cdf")}
 every_cdf = pytest.mark.parametrize("law", WITH_CDF.values(), ids=WITH_CDF)
 
 
-def with_last(law, *entries):
-    """An event of which the last entries are others."""
-    event = law.sample(jax.random.key(1))
-    return event.ravel().at[-len(entries) :].set(jnp.array(entries)).reshape(event.shape)
+def event_of(law):
+    return np.asarray(jax.jit(law.sample)(jax.random.key(1)))
+
+
+def with_last(event, *entries):
+    """The event with other entries at its end."""
+    last = np.asarray(entries, event.dtype)
+    return jnp.asarray(np.append(event.ravel()[: -len(entries)], last).reshape(event.shape))
 
 
 @every_law
 def test_what_is_not_a_number_has_no_density_and_infinities_no_mass(law):
-    inf, nan = np.inf, np.nan
+    inf, nan, event = np.inf, np.nan, event_of(law)
     none = [(inf, inf), (-inf, -inf), (inf, -inf), (-inf, inf)]
-    values = [with_last(law, *entries) for entries in none]
-    values += [with_last(law, entry) for entry in (inf, -inf)]
-    spoilt = [with_last(law, *entries) for entries in ((nan, inf), (-inf, nan), (nan, nan))]
-    spoilt.append(with_last(law, nan))
+    values = [with_last(event, *entries) for entries in none]
+    values += [with_last(event, entry) for entry in (inf, -inf)]
+    spoilt = [with_last(event, *entries) for entries in ((nan, inf), (-inf, nan), (nan, nan))]
+    spoilt.append(with_last(event, nan))
     np.testing.assert_array_equal(
-        jax.vmap(law.log_prob)(jnp.stack([*values, *spoilt])), [-inf] * 6 + [nan] * 4
+        jax.jit(jax.vmap(law.log_prob))(jnp.stack([*values, *spoilt])), [-inf] * 6 + [nan] * 4
     )
 
 
 @every_cdf
 def test_distribution_functions_end_at_zero_and_one_and_keep_nan(law):
     ends = jnp.stack([jnp.full(law.event_shape, end) for end in (-np.inf, np.inf, np.nan)])
-    for row, expected in zip(jax.vmap(law.cdf)(ends), (0.0, 1.0, np.nan), strict=True):
+    for row, expected in zip(jax.jit(jax.vmap(law.cdf))(ends), (0.0, 1.0, np.nan), strict=True):
         np.testing.assert_array_equal(row, np.full(law.event_shape, expected))
 
 
@@ -78,8 +82,8 @@ def test_distribution_functions_end_at_zero_and_one_and_keep_nan(law):
 )
 @pytest.mark.parametrize("entry", [np.nan, np.inf, -np.inf])
 def test_values_without_density_move_no_parameter(law, entry):
-    at = with_last(law, entry)
-    slopes = jax.tree.leaves(jax.grad(lambda law: law.log_prob(at))(law))
+    at = with_last(event_of(law), entry)
+    slopes = jax.tree.leaves(jax.jit(jax.grad(lambda law: law.log_prob(at)))(law))
     assert all(slope[-1] == 0 for slope in slopes)
 
 
