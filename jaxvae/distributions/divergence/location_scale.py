@@ -37,7 +37,7 @@ from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _EULER = float(np.euler_gamma)
 _LOG_TWO = math.log(2.0)
-_NORMAL_ENTROPY = HALF_LOG_TWO_PI + 0.5
+NORMAL_ENTROPY = HALF_LOG_TWO_PI + 0.5
 _LOG_STD_GUMBEL = 0.5 * math.log(math.pi**2 / 6.0)
 _LOG_STD_LOGISTIC = 0.5 * math.log(math.pi**2 / 3.0)
 _LOG_STD_UNIFORM = -0.5 * math.log(12.0)
@@ -65,13 +65,13 @@ def _laplace_normal(q: Laplace, p: Normal) -> Array:
 def _logistic_normal(q: Logistic, p: Normal) -> Array:
     r"""Variance $\pi^2s^2/3$, entropy $\log s + 2$."""
     log_std = q.log_scale + _LOG_STD_LOGISTIC
-    return by_moments(q.loc - p.loc, log_std, _NORMAL_ENTROPY + _LOG_STD_LOGISTIC - 2.0, p)
+    return by_moments(q.loc - p.loc, log_std, NORMAL_ENTROPY + _LOG_STD_LOGISTIC - 2.0, p)
 
 
 def gumbel_normal(q: Gumbel, p: Normal) -> Array:
     r"""Mean $m + \gamma s$, variance $\pi^2s^2/6$, entropy $\log s + \gamma + 1$."""
     mean_gap = (q.loc - p.loc) + _EULER * jnp.exp(q.log_scale)
-    negentropy = _NORMAL_ENTROPY + _LOG_STD_GUMBEL - (_EULER + 1.0)
+    negentropy = NORMAL_ENTROPY + _LOG_STD_GUMBEL - (_EULER + 1.0)
     return by_moments(mean_gap, q.log_scale + _LOG_STD_GUMBEL, negentropy, p)
 
 
@@ -79,7 +79,7 @@ def uniform_normal(q: Uniform, p: Normal) -> Array:
     r"""Mean $a + w/2$, variance $w^2/12$, entropy $\log w$."""
     mean_gap = (q.low - p.loc) + 0.5 * jnp.exp(q.log_width)
     log_std = q.log_width + _LOG_STD_UNIFORM
-    return by_moments(mean_gap, log_std, _NORMAL_ENTROPY + _LOG_STD_UNIFORM, p)
+    return by_moments(mean_gap, log_std, NORMAL_ENTROPY + _LOG_STD_UNIFORM, p)
 
 
 def _triangular_normal(q: Triangular, p: Normal) -> Array:
@@ -87,7 +87,7 @@ def _triangular_normal(q: Triangular, p: Normal) -> Array:
     unit = Triangular(jnp.zeros_like(q.low), jnp.zeros_like(q.low), q.logit_mode)
     mean_gap = (q.low - p.loc) + unit.mean * jnp.exp(q.log_width)
     log_std = 0.5 * jnp.log(unit.variance)
-    negentropy = (_NORMAL_ENTROPY - 0.5 + _LOG_TWO) + log_std
+    negentropy = (NORMAL_ENTROPY - 0.5 + _LOG_TWO) + log_std
     return by_moments(mean_gap, q.log_width + log_std, negentropy, p)
 
 
@@ -98,7 +98,7 @@ def _student_t_normal(q: StudentT, p: Normal) -> Array:
     log_df = jnp.where(finite, q.log_df, 2.0)
     log_std = -0.5 * jnp.log(-jnp.expm1(_LOG_TWO - log_df))
     zero = jnp.zeros_like(log_df)
-    negentropy = (log_std + _NORMAL_ENTROPY) - StudentT(zero, zero, log_df).entropy_by_factor()
+    negentropy = (log_std + NORMAL_ENTROPY) - StudentT(zero, zero, log_df).entropy_by_factor()
     divergence = by_moments(q.loc - p.loc, q.log_scale + log_std, negentropy, p)
     return jnp.where(finite, divergence, jnp.inf)
 
@@ -112,7 +112,7 @@ def _student_vector_normal(q: MultivariateStudentT, p: Any) -> Array:
     normal = MultivariateNormal(q.loc, log_diagonal, q.lower * jnp.exp(log_growth))
     zeros = jnp.zeros_like(q.loc)
     standard = MultivariateStudentT(zeros, zeros, jnp.zeros_like(q.lower), log_df)
-    negentropy = len(q.loc) * (log_growth + _NORMAL_ENTROPY) - standard.entropy()
+    negentropy = len(q.loc) * (log_growth + NORMAL_ENTROPY) - standard.entropy()
     divergence = gaussian.CLOSED_FORMS[MultivariateNormal, type(p)](normal, p) + negentropy
     return jnp.where(finite, divergence, jnp.inf)
 

@@ -19,19 +19,16 @@ from jaxvae.distributions.divergence._forms import (
     as_weibull,
     log_ratio,
 )
-from jaxvae.distributions.divergence.location_scale import by_moments
+from jaxvae.distributions.divergence.location_scale import NORMAL_ENTROPY, by_moments
 from jaxvae.distributions.inversion.weibull import Weibull
 from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.truncated_normal import TruncatedNormal
-from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
-
-_NORMAL_ENTROPY = HALF_LOG_TWO_PI + 0.5
 
 
 def _of_moments(q: Beta | TruncatedNormal, p: Normal) -> Array:
     """From the properties of the law itself."""
     log_std = 0.5 * jnp.log(q.variance)
-    negentropy = log_std + _NORMAL_ENTROPY - q.entropy_by_factor()
+    negentropy = log_std + NORMAL_ENTROPY - q.entropy_by_factor()
     return by_moments(q.mean - p.loc, log_std, negentropy, p)
 
 
@@ -40,7 +37,7 @@ def _gamma_normal(q, p: Normal) -> Array:
     form = as_gamma(q)
     log_mean = log_ratio(form.log_mean, ())
     half = 0.5 * form.log_concentration
-    negentropy = half + _NORMAL_ENTROPY - gamma_entropy(form.log_concentration)
+    negentropy = half + NORMAL_ENTROPY - gamma_entropy(form.log_concentration)
     return by_moments(jnp.exp(log_mean) - p.loc, log_mean - half, negentropy, p)
 
 
@@ -50,7 +47,7 @@ def _weibull_normal(q, p: Normal) -> Array:
     log_scale = log_ratio(form.log_scale, ())
     unit = Weibull(jnp.zeros_like(log_scale), form.log_concentration)
     log_std = 0.5 * jnp.log(unit.variance)
-    negentropy = log_std + _NORMAL_ENTROPY - unit.entropy_by_factor()
+    negentropy = log_std + NORMAL_ENTROPY - unit.entropy_by_factor()
     mean_gap = unit.mean * jnp.exp(log_scale) - p.loc
     return by_moments(mean_gap, log_scale + log_std, negentropy, p)
 
