@@ -23,7 +23,7 @@ import optax
 import jaxvae
 from experiments import candidates
 from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, open_session
+from experiments.options import Running, Training, check_options, check_sizes, open_session
 from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
 
 Candidate = Literal["vae_1", "vae_5", "vae_50", "iwae_5", "iwae_50", "dreg_5", "dreg_50"]
@@ -159,10 +159,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train and compare all candidates; returns the metrics."""
     check_options(config.training, config.running, validation=False)
     candidates.check("--candidates", config.model.candidates)
-    for name in ("latent_dim", "nll_samples"):
-        value = getattr(config.model, name)
-        if value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+    check_sizes(config.model, ("latent_dim", "nll_samples"))
     seed = config.running.seed
     grey = data.load(config.dataset, config.data_dir, seed=seed)
     static = data.binarise(grey, seed=seed)

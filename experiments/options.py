@@ -1,7 +1,7 @@
 """The options that every experiment has, and what they mean for ``jaxvae.fit``."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,6 +165,14 @@ def settings(options: Training, steps_per_epoch: int) -> Callable[[Array], Any] 
     return lambda step: objectives.ElboSettings(
         beta=beta(step).astype(jnp.float32), free_bits=options.free_bits
     )
+
+
+def check_sizes(model: Any, names: Sequence[str]) -> None:
+    """Refuse sizes of a model below one."""
+    for name in names:
+        value = getattr(model, name)
+        if value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
 
 
 def check_options(options: Training, running: Running, validation: bool) -> None:

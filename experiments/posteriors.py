@@ -26,7 +26,7 @@ from jax import Array
 import jaxvae
 from experiments import candidates
 from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, open_session
+from experiments.options import Running, Training, check_options, check_sizes, open_session
 from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
 
 Family = Literal[
@@ -134,10 +134,7 @@ def evaluate(
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
     check_options(config.training, config.running, validation=True)
-    for name in ("latent_dim", "nll_samples", "blocks", "columns"):
-        value = getattr(config.model, name)
-        if value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+    check_sizes(config.model, ("latent_dim", "nll_samples", "blocks", "columns"))
     candidates.check("--posteriors", config.model.posteriors)
 
 
