@@ -96,7 +96,7 @@ def test_the_outputs_become_the_parameters_as_documented():
     full = full_covariance().build(None, outputs_of(full_covariance(), 3), 3)
     assert isinstance(full, MultivariateNormal)
     relative = np.linalg.inv(np.diag(np.exp([0.4, 0.5, 0.6]))) @ np.asarray(full.cholesky)
-    below = np.array([[0, 0, 0], [0.7, 0, 0], [0.8, 0.9, 0]]) / np.sqrt(3)
+    below = np.array([[0, 0, 0], [0.7, 0, 0], [0.8, 0.9, 0]]) / 24
     np.testing.assert_allclose(relative, np.eye(3) + below, rtol=1e-5, atol=1e-6)
     low = low_rank(2).build(None, outputs_of(low_rank(2), 3), 3)
     assert isinstance(low, LowRankNormal)
