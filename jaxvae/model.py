@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from jaxvae._types import PRNGKey, PyTree, Scalar
 from jaxvae.distributions import Distribution
 
+EXAMPLES = "examples"
+"""Axis name of the ``vmap`` over the examples of a training step."""
+
 
 class Params(NamedTuple):
     """Parameters, the generative and the inference half apart.

@@ -77,15 +77,22 @@ def from_json(value: Any) -> Any:
 
 def _public_name(function: Callable) -> str:
     name = getattr(function, "__name__", "")
-    package = getattr(function, "__module__", "").rpartition(".")[0]
-    while package.split(".")[0] == "jaxvae":
+    for package in _packages(getattr(function, "__module__", "")):
         if getattr(sys.modules.get(package), name, None) is function:
             return f"{package}.{name}"
-        package = package.rpartition(".")[0]
     raise ValueError(
         f"a recipe expected functions that jaxvae exports, got {function!r}; pass model= to "
         "jaxvae.load for a model of your own"
     )
+
+
+def _packages(module: str) -> list[str]:
+    """Where a module's names may be exported: around it, or anywhere if it is not jaxvae's."""
+    if module.split(".")[0] == "jaxvae":
+        parts = module.split(".")[:-1]
+        return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    loaded = (name for name, found in sys.modules.items() if hasattr(found, "__path__"))
+    return sorted(name for name in loaded if name.split(".")[0] == "jaxvae")
 
 
 def _find(public_name: str) -> Callable:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import distributions, models, nn, recipe
+from jaxvae import distributions, models, nn, ode, recipe
 
 RECIPE = partial(
     models.vae,
@@ -27,6 +27,22 @@ def test_a_recipe_survives_json_and_builds_the_same_model():
     text = json.dumps(recipe.to_json(RECIPE))
     again = recipe.build(recipe.from_json(json.loads(text)))
     np.testing.assert_array_equal(bound(again), bound(recipe.build(RECIPE)))
+
+
+def test_solvers_that_are_exported_from_elsewhere_have_a_name():
+    integrator = partial(
+        ode.adaptive,
+        1e-3,
+        1e-5,
+        solver=partial(ode.Dopri5),
+        adjoint=partial(ode.Backsolve, seminorm=True),
+    )
+    saved = json.loads(json.dumps(recipe.to_json(integrator)))
+    assert saved["keywords"]["solver"]["factory"] == "jaxvae.ode.Dopri5"
+    again = recipe.build(recipe.from_json(saved))
+    assert again == ode.adaptive(
+        1e-3, 1e-5, solver=ode.Dopri5(), adjoint=ode.Backsolve(seminorm=True)
+    )
 
 
 def test_only_exported_functions_have_a_name_that_can_be_saved():

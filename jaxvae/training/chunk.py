@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Int
 
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.model import Estimate, Example
+from jaxvae.model import EXAMPLES, Estimate, Example
 from jaxvae.training.finite import all_finite, no_nan, where
 from jaxvae.training.rows import Feed, Place, batch_of, for_each_step, stay
 from jaxvae.training.state import Best, Purpose, TrainState, Watch, purpose_key
@@ -107,7 +107,8 @@ def gradients(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[Py
 def mean_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> Estimate:
     """The mean over a batch: the one place with a ``vmap`` over rows."""
     keys = row_keys(state, procedure.batch_size)
-    return _mean(jax.vmap(procedure.estimator(state.params, state.step))(rows, *keys))
+    estimator = procedure.estimator(state.params, state.step)
+    return _mean(jax.vmap(estimator, axis_name=EXAMPLES)(rows, *keys))
 
 
 def update(

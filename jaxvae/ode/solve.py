@@ -1,0 +1,233 @@
+"""Initial value problems: one series, or a batch of them that shares times and steps."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jaxvae._types import PyTree, Scalar
+from jaxvae.ode import failure
+from jaxvae.ode.adjoints import to_diffrax, with_norm
+from jaxvae.ode.integrator import Integrator
+from jaxvae.ode.reversible import Reversible, reversible_solve
+from jaxvae.ode.runge_kutta import evaluations, tableau_of
+
+Field = Callable[[Scalar, PyTree, PyTree], PyTree]
+
+
+class Stats(NamedTuple):
+    """What a solve took.
+
+    Attributes:
+        steps: accepted and rejected ones.
+        rejected: steps repeated because their estimated error was too large.
+        evaluations: of the field, forwards; None where a step solves equations, whose iterations
+            are not counted.
+    """
+
+    steps: Int[Array, ""]
+    rejected: Int[Array, ""]
+    evaluations: Int[Array, ""] | None
+
+
+class Solution(NamedTuple):
+    """A solution at the times asked for.
+
+    Attributes:
+        values: (time, *state); 0 where not reached.
+        reached: whether the row of a time is the solution. All True, unless ``throw=False`` and
+            the solve failed.
+        stats: steps, rejected steps, evaluations.
+    """
+
+    values: PyTree
+    reached: Bool[Array, " time"]
+    stats: Stats
+
+
+def solve(
+    field: Field,
+    params: PyTree,
+    z0: PyTree,
+    ts: Float[Array, " time"],
+    *,
+    integrator: Integrator = Integrator(),  # noqa: B008 - an immutable record
+    t0: Scalar | float | None = None,
+    throw: bool = True,
+) -> Solution:
+    r"""The solution of $\dot z = f(t, z; \theta)$, $z(t_0) = z_0$, at the times asked for.
+
+    Gradients flow to ``z0``, ``params`` and ``ts`` as the integrator's adjoint says. For many
+    series, ``jax.vmap``; where these have common times ``solve_batch`` is several times faster.
+
+    Args:
+        field: ``(t, z, params)`` to the derivative of z, in the structure of z. What it learns
+            travels through ``params``; arrays that it holds itself get no gradient, or an error,
+            depending on the adjoint.
+        params: of the field.
+        z0: the state at ``t0``.
+        ts: rising, or falling for a solution backwards in time. Rows of padding repeat the last
+            time; apart from them no time comes twice.
+        integrator: solver, controller, adjoint and limits.
+        t0: time of ``z0``; None for the first of ``ts``.
+        throw: raise when the solve fails: too many steps, steps that vanish, values that are not
+            finite. If False, ``Solution.reached`` says which rows may be used, and a solve that
+            broke down adds nothing to any gradient. This costs a second solve without gradients.
+
+    Returns:
+        Values, mask and statistics.
+
+    Raises:
+        ValueError: if times are not in order or not finite, or the tolerance is below the rounding
+            of the state's type. Under ``jit``, where values are not known, a run-time error says
+            the same; so it does when a solve fails.
+
+    Reference: Bath report, eqs. 21 and 30.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae import ode
+        >>> decay = lambda t, z, rate: -rate * z
+        >>> solution = ode.solve(decay, 2.0, jnp.ones(1), jnp.linspace(0.0, 1.0, 5))
+        >>> bool(jnp.allclose(solution.values[-1], jnp.exp(-2.0), atol=1e-4))
+        True
+    """
+    return _solve(field, params, z0, ts, integrator, t0, throw)
+
+
+def solve_batch(
+    field: Field,
+    params: PyTree,
+    z0s: PyTree,
+    ts: Float[Array, " time"],
+    *,
+    integrator: Integrator = Integrator(),  # noqa: B008 - an immutable record
+    t0: Scalar | float | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Many series with common times, in one solve whose steps suit all of them.
+
+    A step is accepted when each series is within the tolerance, so that none is less exact than
+    if solved alone. They fail together, too: one that diverges takes the others with it.
+
+    Args:
+        field: as for ``solve``: of ONE state.
+        params: of the field, common to all.
+        z0s: the states at ``t0``, with a leading axis of series.
+        ts: common times, as for ``solve``.
+        integrator: solver, controller, adjoint and limits.
+        t0: common time of the initial states; None for the first of ``ts``.
+        throw: as for ``solve``.
+
+    Returns:
+        Values (series, time, *state); mask and statistics are common.
+
+    Raises:
+        ValueError: as ``solve``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae import ode
+        >>> decay = lambda t, z, rate: -rate * z
+        >>> times = jnp.linspace(0.0, 1.0, 5)
+        >>> ode.solve_batch(decay, 2.0, jnp.ones((3, 1)), times).values.shape
+        (3, 5, 1)
+    """
+    batched = jax.vmap(field, in_axes=(None, 0, None))
+    solution = _solve(batched, params, z0s, ts, integrator, t0, throw, norm=_worst_of_series)
+    return solution._replace(values=jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), solution.values))
+
+
+def _solve(field, params, z0, ts, integrator, t0, throw, norm=None) -> Solution:
+    start = ts[:1] if t0 is None else jnp.asarray(t0, ts.dtype)[None]
+    times = jnp.concatenate([start, ts])
+    failure.check_arguments(z0, times, integrator)
+    sound = failure.in_order(times) & failure.all_finite(z0)
+    ordered = jnp.where(sound, times, jnp.arange(times.size, dtype=times.dtype))
+    if throw:
+        z0 = failure.refuse_arguments(z0, times)
+        values, cause, stats = _run(field, params, z0, ordered, integrator, norm)
+        values = failure.refuse_failure(values, cause, integrator)
+        return Solution(values, jnp.ones(ts.shape, bool), stats)
+    z0 = jax.tree.map(lambda x: jnp.where(sound, x, 0), z0)
+    # Gradients of a solve that broke down are NaN, and where series share their parameters they
+    # cannot be taken out again: a first run finds how far the second may go.
+    trial = jax.lax.stop_gradient((params, z0, ordered))
+    values, cause, stats = _run(field, *trial, integrator, norm)
+    reached = failure.reached_rows(values, cause) & sound
+    last = jnp.where(jnp.any(reached), jnp.max(jnp.where(reached, jnp.arange(ts.size), 0)) + 1, 0)
+    shortened = jnp.where(jnp.arange(times.size) <= last, ordered, ordered[last])
+    values, _, _ = _run(field, params, z0, shortened, integrator, norm)
+    return Solution(jax.tree.map(lambda x: _where_rows(reached, x), values), reached, stats)
+
+
+def _where_rows(reached: Array, x: Array) -> Array:
+    return jnp.where(jnp.expand_dims(reached, range(1, x.ndim)), x, 0)
+
+
+def _run(field, params, z0, times, integrator, norm):
+    if isinstance(integrator.adjoint, Reversible):
+        return _run_reversibly(field, params, z0, times, integrator)
+    controller, backwards = integrator.controller, times[-1] < times[0]
+    dt0 = integrator.dt0
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        integrator.solver,
+        times[0],
+        times[-1],
+        None if dt0 is None else jnp.where(backwards, -dt0, dt0).astype(times.dtype),
+        z0,
+        params,
+        saveat=diffrax.SaveAt(ts=times[1:]),
+        stepsize_controller=controller if norm is None else with_norm(controller, norm),
+        adjoint=to_diffrax(integrator.adjoint, controller),
+        max_steps=integrator.max_steps,
+        throw=False,
+    )
+    steps, rejected = (solution.stats[name] for name in ("num_steps", "num_rejected_steps"))
+    cause = failure.cause_of(solution.result, rejected, steps - rejected)
+    cause = failure.with_values(cause, solution.ys)
+    return solution.ys, cause, Stats(steps, rejected, _evaluations(integrator, steps))
+
+
+def _evaluations(integrator: Integrator, steps: Array) -> Array | None:
+    counts = evaluations(integrator.solver)
+    if counts is None:
+        return None
+    at_start, in_step = counts
+    chosen_first_step = 0 if integrator.dt0 is not None else 2
+    return at_start + chosen_first_step + in_step * steps
+
+
+def _worst_of_series(tree: PyTree) -> Scalar:
+    """The largest root-mean-square of a series over its whole state."""
+    leaves = [x.reshape(x.shape[0], -1) for x in jax.tree.leaves(tree)]
+    # No gradient passes a step-size control, and that of a root at zero is infinite.
+    flat = jax.lax.stop_gradient(jnp.concatenate(leaves, axis=1))
+    return jnp.sqrt(jnp.max(jnp.mean(jnp.square(flat), axis=1)))
+
+
+def _run_reversibly(field, params, z0, times, integrator):
+    tableau, counts = tableau_of(integrator.solver), evaluations(integrator.solver)
+    assert tableau
+    assert counts
+    solution = reversible_solve(
+        field,
+        params,
+        z0,
+        times,
+        tableau=tableau,
+        dt0=integrator.dt0,
+        max_steps=integrator.max_steps,
+        coupling=integrator.adjoint.coupling,
+    )
+    cause = failure.with_values(
+        failure.cause_of_steps(solution.needed, integrator.max_steps, solution.reversible),
+        solution.values,
+    )
+    stats = Stats(solution.steps, jnp.zeros_like(solution.steps), 2 * counts[1] * solution.steps)
+    return jax.tree.map(lambda x: x[1:], solution.values), cause, stats
