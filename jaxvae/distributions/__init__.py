@@ -12,6 +12,7 @@ from jaxvae.distributions.combinators.independent import Independent as Independ
 from jaxvae.distributions.combinators.joint import Joint as Joint
 from jaxvae.distributions.combinators.masked import Masked as Masked
 from jaxvae.distributions.combinators.mixture import Mixture as Mixture
+from jaxvae.distributions.combinators.timed import Timed as Timed
 from jaxvae.distributions.combinators.transformed import Transformed as Transformed
 from jaxvae.distributions.combinators.transformed import representative as representative
 from jaxvae.distributions.composition.beta import Beta as Beta

@@ -1,9 +1,17 @@
 """Factories: each fills in a LatentVariableModel."""
 
+from jaxvae.models.autoregressive import SequenceModel as SequenceModel
+from jaxvae.models.autoregressive import autoregressive as autoregressive
+from jaxvae.models.autoregressive import gru_decay as gru_decay
+from jaxvae.models.autoregressive import ode_rnn as ode_rnn
+from jaxvae.models.autoregressive import rnn as rnn
+from jaxvae.models.autoregressive import rnn_with_gaps as rnn_with_gaps
 from jaxvae.models.flow_posteriors import coupling as coupling
 from jaxvae.models.flow_posteriors import inverse_autoregressive as inverse_autoregressive
 from jaxvae.models.flow_posteriors import planar as planar
 from jaxvae.models.flow_posteriors import radial as radial
+from jaxvae.models.latent_ode import Grid as Grid
+from jaxvae.models.latent_ode import latent_ode as latent_ode
 from jaxvae.models.posteriors import Inference as Inference
 from jaxvae.models.posteriors import PosteriorFamily as PosteriorFamily
 from jaxvae.models.posteriors import diagonal as diagonal

@@ -32,3 +32,4 @@ from jaxvae.objectives.kl import analytic_base as analytic_base
 from jaxvae.objectives.kl import analytic_entropy as analytic_entropy
 from jaxvae.objectives.kl import analytic_where_available as analytic_where_available
 from jaxvae.objectives.kl import monte_carlo as monte_carlo
+from jaxvae.objectives.log_likelihood import log_likelihood as log_likelihood

@@ -1,0 +1,177 @@
+"""The latent ODE: a series as the decoded path of a latent state that follows a learnt flow."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float
+
+from jaxvae import _check, ode
+from jaxvae._types import PRNGKey, PyTree, Scalar
+from jaxvae.distributions import Masked, Normal, Timed
+from jaxvae.model import EXAMPLES, LatentVariableModel, Params
+from jaxvae.models.posteriors import Inference, PosteriorFamily, diagonal
+from jaxvae.nn import Network
+
+
+class Grid(NamedTuple):
+    """Where a series is scored or predicted: the context of a latent ODE.
+
+    Attributes:
+        times: rising, or falling from the start on, with the last one repeated as padding; None
+            for the times that all series have in common.
+        mask: (time, channel), True where the target counts.
+    """
+
+    times: Float[Array, " time"] | None
+    mask: Bool[Array, "time channel"]
+
+
+def latent_ode(
+    *,
+    encoder: Network,
+    dynamics: Network,
+    decoder: Network,
+    latent_dim: int,
+    channels: int,
+    integrator: ode.Integrator = ode.Integrator(),  # noqa: B008 - an immutable record
+    noise: float | None = None,
+    start: float = 0.0,
+    common_times: tuple[float, ...] | None = None,
+    posterior: PosteriorFamily = diagonal(),  # noqa: B008 - an immutable tuple
+    rate: Network | None = None,
+    throw: bool = True,
+) -> LatentVariableModel:
+    r"""A series with one latent state, at the start, that determines the rest.
+
+    $$z_{t_0} \sim N(0, I),\quad \dot z = f_\theta(z),\quad
+      x_{t_i} \sim N(g_\theta(z_{t_i}), \sigma^2),\quad q(z_{t_0} \mid x) = q(z; h_\phi(x, t))$$
+
+    An example has a ``TimeSeries`` as inputs, values (time, channel) as target and a ``Grid`` as
+    context, so that what is encoded and what is predicted may lie at different times.
+
+    Args:
+        encoder: ``apply(params, times, values, mask, start)`` to
+            ``posterior.num_outputs(latent_dim)`` numbers, as ``nn.recurrent_encoder`` makes it.
+        dynamics: f, from a latent state to its derivative.
+        decoder: g, from a latent state to the means of the channels.
+        latent_dim: size of z.
+        channels: of a series.
+        integrator: solver, controller, adjoint and limits.
+        noise: $\sigma$ in units of the data; None to learn one for each channel.
+        start: $t_0$, on the clock of the series.
+        common_times: times at which all series are scored when ``Grid.times`` is None. Under the
+            ``vmap`` of training and evaluation they are then solved together, with common steps.
+        posterior: the family of q.
+        rate: from a latent state to $\log\lambda$, one number. The times of observation are then
+            modelled too, as a Poisson process of rate $\lambda(z_t)$ from the start to the last of
+            the times, and a bound is one on $\log p(x, t)$; None takes the times as given.
+        throw: raise when a solve fails; False leaves the rows that it did not reach out of the
+            likelihood, which is no bound any more where that happens.
+
+    Returns:
+        The model. ``Params.generative`` has "dynamics", "decoder", "log_noise" if it is learnt, and
+        "rate" if there is one.
+
+    Raises:
+        ValueError: if a size or the noise is not positive; when called, if the encoder's output has
+            not the size that the posterior needs, or there are no times.
+
+    Reference: Bath report, eqs. 29 to 31 and section 6.2; Chen et al. (2018), section 5.
+
+    Example:
+        >>> from jaxvae import models, nn
+        >>> model = models.latent_ode(
+        ...     encoder=nn.recurrent_encoder(nn.recurrent(2, 25), 8),
+        ...     dynamics=nn.mlp((4,), (4,), hidden=(20,), activation=nn.tanh),
+        ...     decoder=nn.mlp((4,), (2,), hidden=(20,)),
+        ...     latent_dim=4,
+        ...     channels=2,
+        ... )
+    """
+    for name, size in (("latent_dim", latent_dim), ("channels", channels)):
+        _check.positive(name, size)
+    if noise is not None and not noise > 0:
+        raise ValueError(f"latent_ode expected a positive noise, got {noise}; None learns it")
+    needed = posterior.num_outputs(latent_dim)
+    path = _path_of(_field_of(dynamics, rate), integrator, start, common_times, throw)
+    parts = {"dynamics": dynamics, "decoder": decoder} | ({} if rate is None else {"rate": rate})
+
+    def init(key: PRNGKey) -> Params:
+        inference, family, *keys = jax.random.split(key, 2 + len(parts))
+        generative = {name: parts[name].init(own) for name, own in zip(parts, keys, strict=True)}
+        if noise is None:
+            generative["log_noise"] = jnp.zeros(channels)
+        return Params(
+            generative, Inference(encoder.init(inference), posterior.init(family, latent_dim))
+        )
+
+    def prior(params, context):
+        del params, context
+        return Normal.standard((latent_dim,))
+
+    def likelihood(params, latent, context):
+        learnt = params.generative
+        timed = rate is not None
+        state = (latent, jnp.zeros((), latent.dtype)) if timed else latent
+        solution = path(learnt, state, context)
+        states, expected = solution.values if timed else (solution.values, jnp.zeros(1))
+        means = jax.vmap(decoder.apply, in_axes=(None, 0))(learnt["decoder"], states)
+        _check.event_shape("the decoder of latent_ode", context.mask.shape, means.shape)
+        log_noise = learnt["log_noise"] if noise is None else jnp.log(jnp.full(channels, noise))
+        log_scale = jnp.broadcast_to(log_noise.astype(means.dtype)[None], means.shape)
+        mask = context.mask & solution.reached[:, None]
+        values = Masked(Normal(means, log_scale), mask)
+        if rate is None:
+            return values
+        log_rates = jax.vmap(rate.apply, in_axes=(None, 0))(learnt["rate"], states)
+        return Timed(values, log_rates.reshape(-1), jnp.any(mask, axis=1), expected[-1])
+
+    def posterior_of(params, inputs, context):
+        del context
+        output = encoder.apply(params.inference.encoder, *inputs, start)
+        _check.event_shape("the encoder of latent_ode", (needed,), output.shape)
+        return posterior.build(params.inference.posterior, output, latent_dim)
+
+    return LatentVariableModel(init, prior, likelihood, posterior_of)
+
+
+def _field_of(dynamics: Network, rate: Network | None) -> ode.Field:
+    """The flow of the latent state; with a rate, and of the number of observations expected."""
+
+    def flow(t: Scalar, z: Array, params: PyTree) -> Array:
+        del t
+        return dynamics.apply(params["dynamics"], z)
+
+    def flow_and_count(t: Scalar, state: tuple[Array, Scalar], params: PyTree):
+        z, _ = state
+        intensity = jnp.exp(rate.apply(params["rate"], z)).reshape(())  # pyright: ignore[reportOptionalMemberAccess]
+        return flow(t, z, params), intensity
+
+    return flow if rate is None else flow_and_count
+
+
+def _path_of(
+    field: ode.Field,
+    integrator: ode.Integrator,
+    start: float,
+    common_times: tuple[float, ...] | None,
+    throw: bool,
+) -> Callable[[PyTree, PyTree, Any], ode.Solution]:
+    """The solution of one series at its own times, or at the common ones together with all."""
+
+    def path(params: PyTree, state: PyTree, grid: Grid) -> ode.Solution:
+        options: Any = {"integrator": integrator, "t0": start, "throw": throw}
+        if grid.times is not None:
+            return ode.solve(field, params, state, grid.times, **options)
+        if common_times is None:
+            raise ValueError(
+                "latent_ode expected times, got a Grid without them; give Grid.times, or "
+                "common_times to the factory"
+            )
+        times = jnp.asarray(common_times, jax.tree.leaves(state)[0].dtype)
+        return ode.solve_together(field, params, state, times, axis_name=EXAMPLES, **options)
+
+    return path
