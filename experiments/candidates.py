@@ -7,8 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.options import MAY_CHANGE, Running
-from jaxvae import plotting, training
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import jaxvae
+from experiments.options import MAY_CHANGE, Running, Session
+from jaxvae import metrics, plotting, training
 
 _COMPARED = ("test_nll_nats", "test_elbo_nats", "test_kl_nats", "steps_per_second")
 
@@ -23,6 +29,53 @@ def check(option: str, names: Sequence[str]) -> None:
 def seeds(running: Running) -> dict[str, int]:
     """The seeds of a run as its metrics tell them."""
     return {"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}
+
+
+def evaluate(
+    loss: training.Loss, trained: jaxvae.Trained, images: Array, key: Array, nll_samples: int
+) -> dict[str, Array]:
+    """Test bound, which is that of ``loss``, and importance-sampled likelihood of one member."""
+    examples = jaxvae.Example(inputs=images, target=images)
+    model, params = trained
+    bound_key, likelihood_key = jax.random.split(key)
+    bound = metrics.evaluate(loss, params, examples, key=bound_key)
+    weights = metrics.importance_log_likelihood(
+        model, params, examples, key=likelihood_key, num_samples=nll_samples
+    )
+    return {
+        "test_elbo_nats": bound.mean.bound,
+        "test_kl_nats": bound.mean.parts["kl"],
+        "test_nll_nats": -jnp.mean(weights.log_likelihood),
+        "median_effective_sample_size": jnp.median(weights.effective_sample_size),
+    }
+
+
+def finish(
+    session: Session,
+    result: training.Fit,
+    figures_of: Callable[[Any, Array], dict[str, Array]],
+    beginning: dict[str, Any],
+) -> dict[str, Any]:
+    """Evaluate all members of a candidate and save its metrics, which are returned.
+
+    Args:
+        session: the candidate's, in its own folder.
+        result: of the session's fit.
+        figures_of: parameters and key of one member to its figures.
+        beginning: what metrics.json begins with.
+    """
+    parameters = training.members_of(session.chosen(result), session.members)
+    figures = [
+        figures_of(params, jax.random.key(seed))
+        for seed, params in enumerate(parameters, session.config.running.seed)
+    ]
+    return session.run.save_metrics(
+        {
+            **beginning,
+            **{key: np.asarray([figure[key] for figure in figures]) for key in figures[0]},
+            **training.training_metrics(result, session.run.history()),
+        }
+    )
 
 
 def compare(
@@ -73,10 +126,10 @@ def _table(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
     first = next(iter(done.values()))
     table: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
     for key in ("train_seconds", "compile_seconds"):
-        table[key] = sum(metrics[key] for metrics in done.values())
+        table[key] = sum(own[key] for own in done.values())
     for key in (*_COMPARED, "parameters_sha256"):
-        for name, metrics in done.items():
+        for name, own in done.items():
             for end in ("", "_sd"):
-                if key + end in metrics:
-                    table[f"{key}_{name}{end}"] = metrics[key + end]
+                if key + end in own:
+                    table[f"{key}_{name}{end}"] = own[key + end]
     return table

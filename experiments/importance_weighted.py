@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 import jaxvae
 from experiments import candidates
@@ -107,39 +107,22 @@ def train(
             optimiser=staged_adam(config.training.learning_rate, steps),
         )
         run = session.run
-        parameters = training.members_of(session.chosen(result), session.members)
-        figures = [
-            evaluate(
-                jaxvae.Trained(model, params), test, jax.random.key(seed), config.model.nll_samples
-            )
-            for seed, params in enumerate(parameters, running.seed)
-        ]
         run.save_figure("bound", plotting.elbo_curve(run.history(), held_out="test"))
-        return run.save_metrics(
-            {
-                **header(config, dataset),
-                "candidate": name,
-                **{key: np.asarray([figure[key] for figure in figures]) for key in figures[0]},
-                **training.training_metrics(result, run.history()),
-            }
-        )
+
+        def figures_of(params: Any, key: Array) -> dict[str, Array]:
+            return evaluate(jaxvae.Trained(model, params), test, key, config.model.nll_samples)
+
+        beginning = {**header(config, dataset), "candidate": name}
+        return candidates.finish(session, result, figures_of, beginning)
 
 
-def evaluate(trained: jaxvae.Trained, images: Any, key: Any, nll_samples: int) -> dict[str, Any]:
-    """Test ELBO and importance-sampled likelihood of one member."""
-    examples = jaxvae.Example(inputs=images, target=images)
-    model, params = trained
-    bound_key, likelihood_key = jax.random.split(key)
-    bound = metrics.evaluate(partial(objectives.elbo, model), params, examples, key=bound_key)
-    weights = metrics.importance_log_likelihood(
-        model, params, examples, key=likelihood_key, num_samples=nll_samples
-    )
+def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -> dict[str, Array]:
+    """Test ELBO, importance-sampled likelihood and active units of one member."""
+    loss = partial(objectives.elbo, trained.model)
+    means = metrics.posterior_means(*trained, jaxvae.Example(inputs=images, target=images))
     return {
-        "test_elbo_nats": bound.mean.bound,
-        "test_kl_nats": bound.mean.parts["kl"],
-        "test_nll_nats": -jnp.mean(weights.log_likelihood),
-        "median_effective_sample_size": jnp.median(weights.effective_sample_size),
-        "active_units": metrics.active_units(metrics.posterior_means(model, params, examples)),
+        **candidates.evaluate(loss, trained, images, key, samples),
+        "active_units": metrics.active_units(means),
     }
 
 

@@ -18,16 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 import jaxvae
 from experiments import candidates
 from experiments.devices import Devices
 from experiments.options import Running, Training, check_options, check_sizes, open_session
-from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
+from jaxvae import data, models, nn, objectives, plotting, recipe, training
 
 Family = Literal[
     "diagonal", "full_covariance", "low_rank", "inverse_autoregressive", "coupling", "planar"
@@ -112,25 +110,6 @@ def load_data(config: Config) -> data.Dataset:
     return dataset
 
 
-def evaluate(
-    trained: jaxvae.Trained, loss: training.Loss, images: Array, key: Array, nll_samples: int
-) -> dict[str, Array]:
-    """Test bound and importance-sampled likelihood of one member."""
-    examples = jaxvae.Example(inputs=images, target=images)
-    model, params = trained
-    bound_key, likelihood_key = jax.random.split(key)
-    bound = metrics.evaluate(loss, params, examples, key=bound_key)
-    weights = metrics.importance_log_likelihood(
-        model, params, examples, key=likelihood_key, num_samples=nll_samples
-    )
-    return {
-        "test_elbo_nats": bound.mean.bound,
-        "test_kl_nats": bound.mean.parts["kl"],
-        "test_nll_nats": -jnp.mean(weights.log_likelihood),
-        "median_effective_sample_size": jnp.median(weights.effective_sample_size),
-    }
-
-
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
     check_options(config.training, config.running, validation=True)
@@ -152,28 +131,16 @@ def train(config: Config, dataset: data.Dataset, name: Family, running: Running)
         result = session.fit(
             loss, model.init, images, prepare=training.autoencode, held_out=held_out.images
         )
-        run = session.run
-        parameters = training.members_of(session.chosen(result), session.members)
-        figures = [
-            evaluate(
-                jaxvae.Trained(model, params),
-                loss,
-                test,
-                jax.random.key(seed),
-                config.model.nll_samples,
-            )
-            for seed, params in enumerate(parameters, running.seed)
-        ]
         curve = "test" if dataset.validation is None else "validation"
+        run = session.run
         run.save_figure("elbo", plotting.elbo_curve(run.history(), held_out=curve))
-        return run.save_metrics(
-            {
-                **header(config, dataset),
-                "posterior": name,
-                **{key: np.asarray([figure[key] for figure in figures]) for key in figures[0]},
-                **training.training_metrics(result, run.history()),
-            }
-        )
+
+        def figures_of(params: Any, key: Array) -> dict[str, Array]:
+            trained = jaxvae.Trained(model, params)
+            return candidates.evaluate(loss, trained, test, key, config.model.nll_samples)
+
+        beginning = {**header(config, dataset), "posterior": name}
+        return candidates.finish(session, result, figures_of, beginning)
 
 
 def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from experiments import importance_weighted, posteriors
 from experiments.options import Running, Training
 from jaxvae import data
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TRAINING = Training(epochs=2, batch_size=300)
 POSTERIORS = posteriors.Config(
     dataset="digits",
