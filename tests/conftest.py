@@ -1,9 +1,17 @@
 """Strict settings for every test, in force before jaxvae is imported for the first time."""
 
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Workers and the programs that tests start inherit the folder, and so none compiles what
+    # another has compiled; most of it are single operations, hence no threshold.
+    compiled = tempfile.TemporaryDirectory(prefix="jaxvae-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 from pathlib import Path
 
@@ -17,11 +25,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compile_each_program_once(tmp_path_factory):
-    """Runs of the same program compile it once in a session."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+def pytest_collection_modifyitems(items):
+    """Last in the alphabet first: training and experiments take longest, and may not be last."""
+    items.sort(key=lambda item: item.path.parent.name, reverse=True)
 
 
 @pytest.fixture
@@ -30,6 +36,20 @@ def without_type_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """LLVM's optimisations are left out, which halves what programs of many networks take.
+
+    For tests of what programs do, and of figures with statistical errors: what claims digits is
+    compiled as a user's programs are.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of processes that tests start
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")

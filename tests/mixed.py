@@ -9,9 +9,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ppca
+import pytest
+from samplers import RUN_ONCE
 
 from jaxvae.distributions import Categorical, Joint, Normal
 from jaxvae.model import Example, LatentVariableModel, Params
+from jaxvae.objectives import elbo
 
 X = jnp.array([0.4, -1.1])
 EXAMPLE = Example(X, X)
@@ -108,11 +112,17 @@ def log_weights(model, params, events, log_q=None):
     return jax.vmap(one)(events)
 
 
+@partial(jax.jit, static_argnums=0)
 def exact_elbo(model, params, beta=1.0):
     events, log_probs = support(model, params)
     likelihood = jax.vmap(lambda z: model.likelihood(params, z, None).log_prob(X))(events)
     weights = log_weights(model, params, events)
     return jnp.sum(jnp.exp(log_probs) * (likelihood + beta * (weights - likelihood)))
+
+
+@partial(jax.jit, static_argnums=0)
+def exact_gradient(model, params, beta=1.0):
+    return jax.grad(exact_elbo, argnums=1)(model, params, beta)
 
 
 def exact_bound(model, params, alpha=0.0, stopped=False):
@@ -124,21 +134,25 @@ def exact_bound(model, params, alpha=0.0, stopped=False):
     return jnp.sum(jnp.exp(log_probs[:, None] + log_probs[None, :]) * bound)
 
 
-def estimates(objective, model, params, size=20_000, seed=1, **options):
+def estimates(objective, model, params, size=20_000, seed=1, settings=None, **options):
     """Independent estimates, and gradients of their surrogates, in float64 numpy."""
 
-    @jax.jit
-    @partial(jax.vmap, in_axes=(None, 0))
-    def one(params, key):
+    # All numbers are arguments, so that other numbers are the same program; and as estimates have
+    # standard errors, it is not optimised.
+    @partial(jax.jit, compiler_options=RUN_ONCE)
+    @partial(jax.vmap, in_axes=(None, None, 0))
+    def one(params, settings, key):
         def surrogate(params):
-            estimate = objective(model, params, EXAMPLE, key=key, **options)
+            given = options if settings is None else options | {"settings": settings}
+            estimate = objective(model, params, EXAMPLE, key=key, **given)
             return estimate.surrogate, estimate
 
         gradient, estimate = jax.grad(surrogate, has_aux=True)(params)
         return estimate, gradient
 
     keys = jax.random.split(jax.random.key(seed), size)
-    return jax.tree.map(np.float64, one(params, keys))
+    settings = jax.tree.map(jnp.float32, settings)
+    return jax.tree.map(np.float64, one(params, settings, keys))
 
 
 def errors(samples, exact):
@@ -157,3 +171,15 @@ def assert_unbiased(samples, exact, message=""):
     error, standard_error = errors(samples, exact)
     ratio = np.abs(error) / standard_error
     assert np.all(ratio < 4.3), f"{message}: {ratio.max():.1f} standard errors from the truth"
+
+
+def variance(gradient):
+    """Of an estimated gradient in phi, summed over the parameters."""
+    return sum(np.var(leaf, axis=0).sum() for leaf in jax.tree.leaves(gradient.inference))
+
+
+def assert_refused(message, model=ppca.model, **options):
+    """The ELBO of a model with Normal latents is refused with these options."""
+    loss = partial(elbo, model, ppca.exact_params(), Example(jnp.zeros(5), jnp.zeros(5)), **options)
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(lambda key: loss(key=key), jax.random.key(0))

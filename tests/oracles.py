@@ -6,11 +6,13 @@ distribution, so that a check compiles one program for each precision.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+from samplers import sampler, sampler_with_gradient
 from scipy import stats
 
 TOLERANCES = {jnp.float32: 1e-5, jnp.float64: 1e-11}
@@ -44,9 +46,14 @@ def stacked(make: Callable, settings: Settings, dtype):
 
     The oracles get the parameters as they are held, so that they differ in nothing else.
     """
-    made = jax.jit(jax.vmap(make))(*_columns(settings, dtype))
+    made = _of_all_settings(make)(*_columns(settings, dtype))
     held = np.stack([np.float64(leaf) for leaf in jax.tree.leaves(made)], axis=1)
     return made, held.tolist()
+
+
+@cache
+def _of_all_settings(make: Callable) -> Callable:
+    return jax.jit(jax.vmap(make))
 
 
 def _columns(settings: Settings, dtype, repeats: int = 1) -> tuple[jax.Array, ...]:
@@ -85,7 +92,7 @@ def check_log_prob(
             made, held = stacked(make, settings, dtype)
             points = _points(values, held, dtype)
             log_prob = jax.vmap(lambda d, x: d.log_prob(x), (None, 0))
-            got = jax.jit(jax.vmap(log_prob))(made, points)
+            got = np.asarray(jax.jit(jax.vmap(log_prob))(made, points))
             assert got.dtype == dtype
             for row, at, parameters in zip(got, np.float64(points), held, strict=True):
                 where = [mpmath.mpf(p) for p in parameters]
@@ -163,13 +170,12 @@ def check_closed_form(compute: Callable, make: Callable, settings: Settings, exa
 def draws(make: Callable, settings: Settings, number: int = 100_000, seed: int = 0) -> np.ndarray:
     """Independent scalar draws, a row for each setting; a row is the coordinates of one event."""
     # One program, run for each setting: rejection in one loop would wait for the worst of them.
-    sample = jax.jit(lambda key, columns: make(*columns).sample(key))
-    keys = jax.random.split(jax.random.key(seed), len(settings))
+    sample = sampler(make, len(settings))
     rows = [
-        sample(key, _columns([parameters], jnp.float32, number))
-        for key, parameters in zip(keys, settings, strict=True)
+        sample(jax.random.key(seed), row, _columns([parameters], jnp.float32, number))
+        for row, parameters in enumerate(settings)
     ]
-    return np.float64(rows)
+    return np.stack([np.float64(row) for row in rows])
 
 
 def check_kolmogorov_smirnov(
@@ -229,12 +235,7 @@ def check_pathwise_gradient(
         number: of samples.
         seed: of the samples.
     """
-
-    def one(parameters, key):
-        return make(*parameters).sample(key)
-
-    # Free of the function, so that checks of several functions share one compiled program.
-    sample = jax.jit(jax.vmap(jax.value_and_grad(one), (None, 0)))
+    sample = sampler_with_gradient(make)
     slope = jax.jit(jax.vmap(jax.grad(function)))
     with jax.enable_x64(True):
         held = tuple(jnp.asarray(c, jnp.float64) for c in _columns(settings, jnp.float32))

@@ -4,6 +4,7 @@ With orthogonal columns of W the exact posterior N(M^-1 W'(x - b), s^2 M^-1), M 
 diagonal (probabilistic PCA: Bishop, section 12.2).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -50,12 +51,14 @@ def _tied_posterior(params, inputs, context):
     return _posterior(params._replace(inference=inference), inputs, context)
 
 
+@partial(jax.jit, static_argnames=("size", "latent_dim"))
 def generative(key, *, size=5, latent_dim=2) -> Generative:
     columns, _ = jnp.linalg.qr(jax.random.normal(key, (size, latent_dim)))
     weights = columns * jnp.linspace(0.7, 1.6, latent_dim)[None, :]
     return Generative(weights, jnp.linspace(-1.0, 1.0, size), jnp.float32(-0.4))
 
 
+@jax.jit
 def exact_inference(theta: Generative) -> Inference:
     variance = jnp.exp(2 * theta.log_noise)
     m = jnp.sum(theta.weights**2, axis=0) + variance
@@ -63,6 +66,7 @@ def exact_inference(theta: Generative) -> Inference:
     return Inference(theta.weights.T / m[:, None], theta.offset, log_scale)
 
 
+@jax.jit
 def inexact_inference(theta: Generative) -> Inference:
     exact = exact_inference(theta)
     return Inference(0.6 * exact.weights, exact.offset + 0.3, exact.log_scale + 0.4)

@@ -16,6 +16,8 @@ import jaxvae
 from experiments import vae
 from jaxvae import training
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROOT = Path(vae.__file__).parents[1]
 CONTRACT = {
     "experiment",

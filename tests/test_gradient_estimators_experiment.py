@@ -11,6 +11,8 @@ from experiments.gaussian_gradients import Gaussian
 from experiments.gradient_estimators import Config, Estimation, Model, Running, Training
 from jaxvae import training
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CONTRACT = {"experiment", "dataset", "steps", "train_seconds", "compile_seconds", "device"}
 CONTRACT |= {"steps_per_second", "jax_version", "parameters_sha256"}
 SMALL = Gaussian(draws=(2, 10), dimensions=(3, 6), dimension=3, repeats=2048)

@@ -6,6 +6,8 @@ import pytest
 from experiments import laplace
 from experiments.options import Running, Training
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CONTRACT = {
     *("experiment", "dataset", "seed", "steps", "train_seconds", "compile_seconds"),
     *("steps_per_second", "device", "jax_version", "parameters_sha256"),

@@ -10,6 +10,8 @@ from experiments.families import FAMILIES
 from experiments.reparameterisations import Config, Running, Sampling
 from jaxvae import distributions, training
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CASES = [case for cases in FAMILIES.values() for case in cases]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

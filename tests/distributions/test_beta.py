@@ -72,7 +72,7 @@ def test_scores_are_exact(dtype):
             values = jnp.asarray(around(*parameters)[-4:], dtype)
             (by_a, _), by_x = jax.tree.map(np.float64, score(held, values))
             a, b = (mpmath.exp(mpmath.mpf(float(p))) for p in held)
-            x = [mpmath.mpf(float(v)) for v in values]
+            x = [mpmath.mpf(float(v)) for v in np.asarray(values)]
             expected = mpmath.psi(0, a) - mpmath.psi(0, a + b)
             # Of the spread of the score, at most the root of a, and of the terms that cancel.
             spread = max(1.0, float(mpmath.sqrt(a)))

@@ -33,6 +33,12 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 POINTS = [0.0, 0.5, -3.0, 40.0]
 
+# The mixture is an argument, so that cases of one size share a program.
+log_probs = jax.jit(jax.vmap(lambda m, x: m.log_prob(x), (None, 0)))
+responsibilities_of = jax.jit(jax.vmap(lambda m, x: m.responsibilities(x), (None, 0)))
+scores_of = jax.jit(jax.vmap(jax.grad(lambda m, x: m.log_prob(x), (0, 1)), (None, 0)))
+moments_of = jax.jit(lambda m: (m.mean, m.variance))
+
 
 def make(case, dtype=jnp.float32):
     logits, loc, log_scale = (jnp.asarray(x, dtype) for x in case)
@@ -41,6 +47,7 @@ def make(case, dtype=jnp.float32):
 
 def exact(mixture, x):
     """Log-density, responsibilities and score in x, in mpmath."""
+    mixture = jax.tree.map(np.asarray, mixture)
     logits = [mpmath.mpf(float(a)) for a in mixture.label.logits]
     normaliser = mpmath.log(mpmath.fsum(mpmath.exp(a) for a in logits))
     terms, scores = [], []
@@ -61,9 +68,8 @@ def exact(mixture, x):
 def test_log_prob_is_that_of_mpmath(case, dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
         mixture = make(case, dtype)
-        points = jnp.asarray(POINTS, dtype)
-        got = jax.jit(jax.vmap(mixture.log_prob))(points)
-        assert_near(got, [float(exact(mixture, x)[0]) for x in points], tolerance)
+        got = log_probs(mixture, jnp.asarray(POINTS, dtype))
+        assert_near(got, [float(exact(mixture, x)[0]) for x in POINTS], tolerance)
 
 
 @every_case
@@ -71,14 +77,13 @@ def test_responsibilities_and_gradients_are_those_of_mpmath(case):
     with jax.enable_x64(True), mpmath.workdps(60):
         mixture, points = make(case, jnp.float64), jnp.asarray(POINTS)
         prior = np.asarray(mixture.label.mean)
-        responsibilities = jax.jit(jax.vmap(mixture.responsibilities))(points)
-        both = jax.grad(lambda m, x: m.log_prob(x), (0, 1))
-        of_mixture, of_x = jax.jit(jax.vmap(both, (None, 0)))(mixture, points)
-        for i, x in enumerate(points):
-            _, weights, score = exact(mixture, x)
+        responsibilities = np.asarray(responsibilities_of(mixture, points))
+        of_mixture, of_x = jax.tree.map(np.asarray, scores_of(mixture, points))
+        for i, x in enumerate(POINTS):
+            log_prob, weights, score = exact(mixture, x)
             weights = np.float64(weights)
             # Nats of size 1e8 have an absolute rounding of 1e-8, which a probability shows.
-            rounding = 1e-15 * max(1e4, abs(float(exact(mixture, x)[0])))
+            rounding = 1e-15 * max(1e4, abs(float(log_prob)))
             np.testing.assert_allclose(responsibilities[i], weights, rounding, 1e-30)
             np.testing.assert_allclose(of_x[i], float(score), rounding, 1e-15)
             of_logits = of_mixture.label.logits[i]
@@ -109,6 +114,8 @@ def test_outside_every_support_density_and_gradients_vanish():
 def test_mean_and_variance_are_those_of_the_total(case):
     with jax.enable_x64(True):
         mixture = make(case, jnp.float64)
+        got = moments_of(mixture)
+        mixture = jax.tree.map(np.asarray, mixture)
         with mpmath.workdps(60):
             raw = [mpmath.exp(float(a)) for a in mixture.label.logits]
             weights = [a / mpmath.fsum(raw) for a in raw]
@@ -119,8 +126,8 @@ def test_mean_and_variance_are_those_of_the_total(case):
                 w * (s + m * m) for w, s, m in zip(weights, squares, loc, strict=True)
             )
             variance = second - mean**2
-        np.testing.assert_allclose(mixture.mean, float(mean), rtol=1e-12, atol=1e-13)
-        np.testing.assert_allclose(mixture.variance, float(variance), rtol=1e-12)
+        np.testing.assert_allclose(got[0], float(mean), rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(got[1], float(variance), rtol=1e-12)
 
 
 def test_a_component_without_weight_may_have_no_mean():

@@ -47,7 +47,7 @@ def test_gradient_and_curvature_are_exact():
                 log_rate = jnp.asarray(log_rate, dtype)
                 x = jnp.asarray(counts(float(log_rate)), dtype)
                 rate = mpmath.exp(float(log_rate))
-                score = np.array([float(float(count) - rate) for count in x])
+                score = np.array([float(float(count) - rate) for count in np.asarray(x)])
                 scale = max(1.0, float(mpmath.sqrt(rate)))
                 first, second = derivatives(log_rate, x)
                 assert_near(first / scale, score / scale, tolerance, f"score at rate {rate}")

@@ -46,7 +46,7 @@ def log_density(x, logits, log_temperature):
 
 
 def exact(array):
-    return [mpmath.mpf(float(a)) for a in array]
+    return [mpmath.mpf(float(a)) for a in np.asarray(array)]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.float64, 1e-11)])
@@ -58,7 +58,7 @@ def test_log_prob_is_that_of_mpmath(setting, dtype, tolerance):
         uneven = np.linspace(1, 3, size) / np.linspace(1, 3, size).sum()
         points = [uneven, *(POINTS if size == 3 else [])]
         points = jnp.asarray(np.array(points), dtype)
-        for x, got in zip(points, log_probs(relaxed, points), strict=True):
+        for x, got in zip(*map(np.asarray, (points, log_probs(relaxed, points))), strict=True):
             wanted = log_density(
                 exact(x), exact(relaxed.logits), mpmath.mpf(float(relaxed.log_temperature))
             )
@@ -73,7 +73,7 @@ def test_the_density_from_the_noise_is_exact_where_samples_round_to_an_edge(
     with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
         relaxed = make(setting, dtype)
         noise = jax.random.uniform(jax.random.key(3), (5, *relaxed.event_shape), dtype, 1e-6)
-        for u in noise:
+        for u in np.asarray(noise):
             x, got = from_noise(relaxed, u)
             assert np.all(np.asarray(x) > 0)
             scale = mpmath.exp(float(relaxed.log_temperature))

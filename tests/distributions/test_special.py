@@ -56,7 +56,7 @@ def test_the_remainder_of_stirlings_formula_and_its_slopes_are_exact_relative_to
 def test_the_ratio_of_gamma_functions_vanishes_for_large_arguments(dtype, step):
     with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
         x = jnp.asarray(ARGUMENTS, dtype)
-        numbers = [mpmath.mpf(float(v)) for v in x]
+        numbers = [mpmath.mpf(float(v)) for v in np.asarray(x)]
         exact = [float(LOG_GAMMA(v + step) - LOG_GAMMA(v) - step * mpmath.log(v)) for v in numbers]
         assert_near(
             jax.jit(log_gamma_ratio, static_argnums=1)(x, step),

@@ -16,6 +16,8 @@ import pytest
 from jaxvae.training import device_mesh
 from jaxvae.training.devices import Layout, agree
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SCRIPT = Path(__file__).with_name("several_devices.py")
 
 
@@ -34,11 +36,13 @@ def start():
 
 def popen(folder, steps, cases, *processes, devices=1, dump=None):
     flags = f"--xla_force_host_platform_device_count={devices}"
-    if dump:
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    if dump:  # of what is compiled, and nothing may have been before
+        environment["JAX_ENABLE_COMPILATION_CACHE"] = "false"
         flags += f" --xla_dump_to={dump} --xla_dump_hlo_module_re=jit_chunk"
     command = [sys.executable, SCRIPT, folder, steps, ",".join(cases), *processes]
     return subprocess.Popen(
-        list(map(str, command)), env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        list(map(str, command)), env=environment | {"XLA_FLAGS": flags},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=SCRIPT.parents[2],
     )  # fmt: skip
 
