@@ -6,6 +6,7 @@ from jaxvae import metrics as metrics
 from jaxvae import models as models
 from jaxvae import nn as nn
 from jaxvae import objectives as objectives
+from jaxvae import ode as ode
 from jaxvae import plotting as plotting
 from jaxvae import recipe as recipe
 from jaxvae import training as training

@@ -26,8 +26,8 @@ class Integrator:
         solver: a solver of diffrax, or ``RK4``.
         controller: ``PIDController(rtol, atol)``, ``ConstantStepSize()``, or ``StepTo(ts)``.
         adjoint: ``Checkpointed``, ``Direct``, ``Backsolve``, ``ForwardMode`` or ``Reversible``.
-        dt0: the fixed step, or the first of an adaptive solve (None: chosen from the field); in
-            units of time, positive whatever the direction.
+        dt0: the fixed step, or the first of an adaptive solve, in units of time, positive whatever
+            the direction. None leaves the first step to diffrax, which tries 0.01 (version 0.7.2).
         max_steps: after which a solve has failed.
 
     Raises:

@@ -199,8 +199,7 @@ def _evaluations(integrator: Integrator, steps: Array) -> Array | None:
     if counts is None:
         return None
     at_start, in_step = counts
-    chosen_first_step = 0 if integrator.dt0 is not None else 2
-    return at_start + chosen_first_step + in_step * steps
+    return at_start + in_step * steps
 
 
 def _worst_of_series(tree: PyTree) -> Scalar:

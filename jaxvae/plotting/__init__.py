@@ -1,5 +1,7 @@
 """Pictures: functions that return a matplotlib Figure and show or save nothing."""
 
+from jaxvae.plotting.benchmarks import memory_against_steps as memory_against_steps
+from jaxvae.plotting.benchmarks import work_precision as work_precision
 from jaxvae.plotting.comparison import score_comparison as score_comparison
 from jaxvae.plotting.curves import elbo_curve as elbo_curve
 from jaxvae.plotting.estimation import density_fits as density_fits
@@ -14,5 +16,7 @@ from jaxvae.plotting.latent import latent_scatter as latent_scatter
 from jaxvae.plotting.latent import manifold as manifold
 from jaxvae.plotting.regression import error_curves as error_curves
 from jaxvae.plotting.regression import fitted_curves as fitted_curves
+from jaxvae.plotting.trajectories import dot_panels as dot_panels
+from jaxvae.plotting.trajectories import trajectory_fit as trajectory_fit
 from jaxvae.plotting.transformations import SampledLaw as SampledLaw
 from jaxvae.plotting.transformations import sampled_laws as sampled_laws

@@ -8,6 +8,8 @@ from ode_problems import ADJOINTS, SPIRAL, START, assert_close, flow, gradient, 
 
 from jaxvae import ode
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TIMES = [0.0, 0.3, 0.35, 1.7, 2.0]
 WEIGHTS = np.cos(np.arange(10.0)).reshape(5, 2)
 ALL = pytest.mark.parametrize("adjoint", ADJOINTS.values(), ids=ADJOINTS)

@@ -8,6 +8,8 @@ from ode_problems import SPIRAL, START, linear
 
 from jaxvae import ode
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 FIELD = jnp.array(SPIRAL, jnp.float32)
 Z0 = jnp.array(START, jnp.float32)
 TIMES = jnp.linspace(0.0, 10.0, 4)

@@ -8,6 +8,8 @@ from ode_problems import SPIRAL, START, assert_close, explosive, flow, integrato
 
 from jaxvae import ode
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TIMES = [0.0, 0.4, 1.1, 3.0]
 FIELD = jnp.array(SPIRAL, jnp.float32)
 Z0 = jnp.array(START, jnp.float32)

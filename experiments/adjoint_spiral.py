@@ -1,0 +1,246 @@
+"""A linear spiral learnt with the adjoint method: the Bath report, section 5.2, figure 17.
+
+A perceptron is learnt as the field of x' = W x with W = [[-0.1, 1], [-0.2, -0.1]] from 200 points
+in [0, 25], in 1,000 steps with the adjoint method (Backsolve); then the same with every other way
+to differentiate a solution, side by side:
+
+    python -m experiments.adjoint_spiral
+
+A step fits fragments of 20 consecutive points, each solved from its first point, as programs of
+this kind do: a fresh field soon leaves a trajectory of two turns, and the gradient of the whole
+says little about its beginning. The error in metrics.json is that of the whole trajectory, solved
+from its first point alone; errors of gradients are those of ``ode.gradient_check`` along it, with
+the parameters that the first seed has learnt.
+
+Times and memory are those of this machine in this run, one training after another: an indication,
+where benchmarks measure in turns. Reversible takes a fixed step between two points, all others
+adapt theirs to the tolerance. ForwardMode carries a tangent for each parameter, where
+``jaxvae.fit`` asks for gradients backwards: they are taken forwards first, and handed over.
+"""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+import jaxvae
+from experiments import spiral_fields
+from experiments.spiral_fields import ADJOINTS, Problem
+from jaxvae import data, plotting, training
+
+
+@dataclass(frozen=True)
+class Training:
+    """Adam with a cosine decay of the learning rate to 0."""
+
+    adjoints: tuple[str, ...] = (
+        *("backsolve", "backsolve_seminorm", "checkpointed"),
+        *("direct", "reversible", "forward_mode"),
+    )
+    """Which are compared; the first is that of figure 17."""
+    steps: int = 1000
+    """Steps of each training."""
+    fragment: int = 20
+    """Points of a fragment."""
+    batch_size: int = 20
+    """Fragments in a step."""
+    learning_rate: float = 1e-2
+    """At its highest."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the run is kept, and how often it is repeated."""
+
+    out: str | None = None
+    """Folder of the run, with one for each adjoint; runs/adjoint_spiral/TIME by default."""
+    resume: bool = False
+    """Continue the interrupted run in --out; its other options must be the same."""
+    overwrite: bool = False
+    """Replace the run that is already in --out."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, trained in one compiled run; times are those of all together."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    problem: Problem = field(default_factory=Problem)
+    training: Training = field(default_factory=Training)
+    running: Running = field(default_factory=Running)
+
+
+MEASURES = {
+    "step_ms": "time of a step (ms)",
+    "compile_s": "compilation (s)",
+    "temp_mb": "temporary memory (MiB)",
+    "gradient_error": "relative error of gradients",
+    "test_mse": "mean squared error",
+}
+
+
+def check(config: Config) -> None:
+    """Refuse what cannot be run, before anything is written."""
+    problem, options, running = config.problem, config.training, config.running
+    for group in (problem, options, running):
+        for name, value in vars(group).items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and name != "seed" and not 0 < value < float("inf"):
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} expected a positive number, got {value}")
+    names = options.adjoints
+    if not names or len(set(names)) < len(names) or not set(names) <= set(ADJOINTS):
+        raise ValueError(
+            f"--adjoints expected one or more of {' '.join(ADJOINTS)}, each once, got "
+            f"{' '.join(names) or 'none'}"
+        )
+    if not 2 <= options.fragment <= problem.points:
+        raise ValueError(
+            f"--fragment expected 2 to --points ({problem.points}), got {options.fragment}"
+        )
+    training.steps_per_epoch(problem.points - options.fragment + 1, options.batch_size)
+    for name in names:
+        spiral_fields.integrator(problem, name)
+    if running.seed < 0:
+        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
+    if running.resume and running.out is None:
+        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+
+
+def learn(config: Config, name: str, truth: Array, header: dict[str, Any]) -> dict[str, Any]:
+    """Train with one adjoint, in a folder of its own; returns its metrics."""
+    running = config.running
+    folder = Path(str(running.out)) / name
+    if running.resume and (folder / "metrics.json").exists():
+        return json.loads((folder / "metrics.json").read_text())
+    print(f"{name}:")
+    with training.open_run(
+        folder,
+        config,
+        members=running.seeds,
+        resume=running.resume and folder.exists(),
+        overwrite=running.overwrite,
+        may_change=("out", "resume", "overwrite"),
+    ) as run:
+        result = fit(config, name, truth, run)
+        figures, path = evaluate(config.problem, name, truth, result.params)
+        report = run.save_metrics(
+            {
+                **header,
+                "adjoint": name,
+                "compile_s": result.compile_seconds,
+                "temp_mb": result.memory_bytes["temp"] / 2**20,
+                **figures,
+                **training.training_metrics(result, run.history()),
+            }
+        )
+        run.save_figure("trajectory", draw(truth, path, run.history(), name))
+    return report
+
+
+def fit(config: Config, name: str, truth: Array, run: training.Run) -> training.Fit:
+    """All seeds in one compiled run; a row is a fragment, and any point may be its first."""
+    options, running = config.training, config.running
+    starts = jnp.arange(len(truth) - options.fragment + 1)
+    return jaxvae.fit(
+        partial(spiral_fields.log_likelihood, config.problem, name),
+        spiral_fields.network(config.problem).init,
+        truth[starts[:, None] + jnp.arange(options.fragment)[None]],
+        key=jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds)),
+        num_steps=options.steps,
+        batch_size=options.batch_size,
+        optimiser=optax.adam(optax.cosine_decay_schedule(options.learning_rate, options.steps)),
+        log_every=min(20, options.steps),
+        run=run,
+    )
+
+
+def evaluate(
+    problem: Problem, name: str, truth: Array, params: Any
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Errors of the whole trajectories and of gradients, and the first seed's trajectory."""
+    paths = spiral_fields.whole_trajectories(problem, params, truth[0])
+    first = jax.tree.map(lambda leaf: leaf[0], params)
+    found = spiral_fields.check_gradients(problem, name, first, truth[0])
+    print(f"{found.message}\n")
+    return {
+        "gradient_error": max(found.errors.values()),
+        "test_mse": np.mean(np.sum((paths - np.asarray(truth)) ** 2, axis=2), axis=1),
+    }, paths[0]
+
+
+def draw(truth: Array, path: np.ndarray, history: list[dict[str, Any]], name: str) -> Any:
+    """Figure 17 for one adjoint."""
+    return plotting.trajectory_fit(
+        truth,
+        path,
+        [line["step"] for line in history],
+        np.stack([np.atleast_1d(line["squared_error"]) for line in history]),
+        labels=("step", "mean squared error of fragments"),
+        title=f"Linear spiral, {name.replace('_', ' ')}",
+    )
+
+
+def table(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each adjoint's figures under its name, and what is common to all."""
+    first = next(iter(done.values()))
+    values: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
+    for key in ("train_seconds", "compile_seconds"):
+        values[key] = sum(own[key] for own in done.values())
+    values["steps_per_second"] = len(done) * first["steps"] / values["train_seconds"]
+    values["parameters_sha256"] = first["parameters_sha256"]
+    for key in MEASURES:
+        for name, own in done.items():
+            for end in ("", "_sd"):
+                if key + end in own:
+                    values[f"{key}_{name}{end}"] = own[key + end]
+    return values
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train with each adjoint, compare, draw and save; returns the metrics."""
+    check(config)
+    options = config.training
+    out = config.running.out or f"runs/adjoint_spiral/{time.strftime('%Y%m%d-%H%M%S')}"
+    running = dataclasses.replace(config.running, out=str(out))
+    config = dataclasses.replace(config, running=running)
+    truth = data.linear_spiral(spiral_fields.trajectory_times(config.problem)).values
+    header = {
+        "experiment": "adjoint_spiral",
+        "dataset": "simulated",
+        **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+    }
+    with training.open_run(
+        out,
+        config,
+        resume=running.resume,
+        overwrite=running.overwrite,
+        may_change=("out", "resume", "overwrite"),
+    ) as run:
+        done = {}
+        for name in options.adjoints:
+            own = learn(config, name, truth, header)
+            done[name] = {"step_ms": 1000 / own["steps_per_second"], **own}
+        report = run.save_metrics({**header, **table(done)})
+        panels = {label: [own[key] for own in done.values()] for key, label in MEASURES.items()}
+        title = f"Linear spiral, {options.steps} steps with each adjoint"
+        run.save_figure("adjoints", plotting.dot_panels(options.adjoints, panels, title=title))
+    print(training.format_metrics(report))
+    print(f"\nPictures, metrics and a folder for each adjoint: {run.directory}")
+    return report
+
+
+if __name__ == "__main__":
+    training.command_line(main, Config)

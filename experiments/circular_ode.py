@@ -1,0 +1,248 @@
+"""Circular dynamics learnt through a solver: the Bath report, section 5.1.1, figures 15 and 16.
+
+An affine field of six parameters is learnt from the states of (x, y)' = (-y, x) at 12,800 stop
+times, by differentiating the classic Runge-Kutta method (RK4) step by step:
+
+    python -m experiments.circular_ode
+
+Maximised is the log-density of the true state under a Normal of unit variance around the state that
+RK4 reaches: up to a constant, minus half the squared error of the report. As all rows start from
+one state, a batch needs one solve over whole steps, and a shorter last step for each row. The
+data have no noise: with a learning rate that falls to 0 what remains is the rounding of float32.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+import jaxvae
+from jaxvae import data, nn, ode, plotting, training
+from jaxvae.distributions import Normal
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The data, and how the equation is solved."""
+
+    stops: int = 12_800
+    """Stop times to learn from."""
+    test_stops: int = 1000
+    """Fresh stop times for the error at the end."""
+    step: float = 0.01
+    """Step of the Runge-Kutta method."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Adam with a cosine decay of the learning rate to 0, and a memory of 20 squared gradients."""
+
+    epochs: int = 4
+    """Passes over the stop times."""
+    batch_size: int = 64
+    """Stop times in a step."""
+    learning_rate: float = 0.1
+    """At its highest."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the run is kept, and how often it is repeated."""
+
+    out: str | None = None
+    """Folder of the run; runs/circular_ode/TIME by default."""
+    resume: bool = False
+    """Continue the interrupted run in --out; its other options must be the same."""
+    overwrite: bool = False
+    """Replace the run that is already in --out."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, each with stop times of its own, in one compiled run."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    problem: Problem = field(default_factory=Problem)
+    training: Training = field(default_factory=Training)
+    running: Running = field(default_factory=Running)
+
+
+NETWORK = nn.affine(2)
+ENTRIES = ("A_xx", "A_xy", "A_yx", "A_yy", "b_x", "b_y")
+
+
+def check(config: Config) -> None:
+    """Refuse what cannot be run, before anything is written."""
+    running = config.running
+    for group, names in (
+        (config.problem, ("stops", "test_stops", "step")),
+        (config.training, ("epochs", "batch_size", "learning_rate")),
+        (running, ("seeds",)),
+    ):
+        for name in names:
+            value = getattr(group, name)
+            if not 0 < value < float("inf"):
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} expected a positive number, got {value}")
+    if config.problem.step > 1:
+        raise ValueError(
+            f"--step expected at most 1, got {config.problem.step}; a turn takes {2 * math.pi:.2f}"
+        )
+    training.steps_per_epoch(config.problem.stops, config.training.batch_size)
+    if running.seed < 0:
+        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
+    if running.resume and running.out is None:
+        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+
+
+def state_at(step: float, params: Any, stop: Array) -> Array:
+    """The state that RK4 reaches from (1, 0) at one stop time: whole steps and a shorter last one.
+
+    Under ``jax.vmap`` over stop times the whole steps, which depend on none, are taken once.
+    """
+    number = math.ceil(2 * math.pi / step)
+    grid = step * jnp.arange(number + 1, dtype=stop.dtype)
+    steps = ode.Integrator(
+        ode.RK4(), ode.StepTo(grid), adjoint=ode.Checkpointed(number), max_steps=number
+    )
+    start = jnp.array([1.0, 0.0], stop.dtype)
+    velocity = nn.autonomous(NETWORK)
+    whole = ode.solve(velocity, params, start, grid, integrator=steps).values
+    last = jnp.searchsorted(grid, stop, side="right") - 1
+    # Two, as the rest of a step may be longer than the step by a rounding.
+    rest = ode.fixed_steps(step, adjoint=ode.Checkpointed(2), max_steps=2)
+    return ode.solve(
+        velocity, params, whole[last], stop[None], t0=grid[last], integrator=rest
+    ).values[0]
+
+
+def log_likelihood(
+    step: float, params: Any, example: jaxvae.Example, *, key, settings
+) -> jaxvae.Estimate:
+    """Of one true state, Normal with unit variance around the state that is reached.
+
+    Args:
+        step: of the Runge-Kutta method.
+        params: of the field.
+        example: stop times (seeds,) and states (seeds, 2) of one row.
+        key: unused.
+        settings: the number of the seed.
+    """
+    del key
+    stop, state = example.target.times[settings], example.target.states[settings]
+    reached = state_at(step, params, stop)
+    density = Normal(reached, jnp.zeros_like(reached)).log_prob(state)
+    return jaxvae.Estimate(density, density, {"squared_error": jnp.sum((reached - state) ** 2)})
+
+
+def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
+    """All seeds in one compiled run; each has stop times of its own."""
+    options = config.training
+    steps = options.epochs * training.steps_per_epoch(config.problem.stops, options.batch_size)
+    fit_keys, data_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    rows = jax.vmap(lambda key: data.circular(config.problem.stops, key=key), out_axes=1)
+    schedule = optax.cosine_decay_schedule(options.learning_rate, steps)
+    return jaxvae.fit(
+        partial(log_likelihood, config.problem.step),
+        NETWORK.init,
+        rows(data_keys),
+        key=fit_keys,
+        num_steps=steps,
+        batch_size=options.batch_size,
+        hyperparameters=jnp.arange(len(keys)),
+        # 0.95 for 0.999: the first errors are a million times the last ones.
+        optimiser=optax.adam(schedule, b2=0.95),
+        settings=lambda step, seed: seed,
+        log_every=min(10, steps),
+        run=run,
+    )
+
+
+def evaluate(config: Config, params: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Figures with an entry for each seed, whose errors are squared distances, and one path."""
+    key = jax.random.fold_in(jax.random.key(config.running.seed), 1)
+    test = data.circular(config.problem.test_stops, key=key)
+    times = jnp.concatenate([test.times, drawn_times()])
+    reach = jax.vmap(partial(state_at, config.problem.step), (None, 0))
+    reached = np.asarray(jax.jit(jax.vmap(reach, (0, None)))(params, times), float)
+    at_test = reached[:, : config.problem.test_stops]
+    learnt = np.concatenate([params["A"].reshape(-1, 4), params["b"]], axis=1, dtype=float)
+    return {
+        "field_max_error": np.abs(learnt - np.array([0, -1, 1, 0, 0, 0])).max(axis=1),
+        "test_mse": np.mean(np.sum((at_test - np.asarray(test.states)) ** 2, axis=2), axis=1),
+        **dict(zip(ENTRIES, learnt.T, strict=True)),
+    }, reached[0, config.problem.test_stops :]
+
+
+def drawn_times() -> Array:
+    """Times of the trajectory in figure 16."""
+    return jnp.linspace(0.0, 2 * math.pi, 200)
+
+
+def format_field(params: Any, seed: int) -> str:
+    """A, as it acts on column vectors, and b of one seed."""
+    (a, b), (c, d) = np.asarray(params["A"], float)
+    x, y = np.asarray(params["b"], float)
+    return f"seed {seed}: A = [[{a:.7f}, {b:.7f}], [{c:.7f}, {d:.7f}]], b = [{x:.7f}, {y:.7f}]"
+
+
+def draw(history: list[dict[str, Any]], epochs: int, trajectory: np.ndarray) -> Any:
+    """Figure 16."""
+    times = np.asarray(drawn_times(), float)
+    return plotting.trajectory_fit(
+        np.stack([np.cos(times), np.sin(times)], axis=1),
+        trajectory,
+        np.array([line["step"] for line in history]) * epochs / history[-1]["step"],
+        np.stack([np.atleast_1d(line["squared_error"]) for line in history]),
+        labels=("epoch", "squared error of a batch, mean of 10"),
+        title="Circular dynamics",
+    )
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train, measure, draw and save; returns the metrics."""
+    check(config)
+    running = config.running
+    keys = jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
+    out = running.out or f"runs/circular_ode/{time.strftime('%Y%m%d-%H%M%S')}"
+    with training.open_run(
+        out,
+        config,
+        members=running.seeds,
+        resume=running.resume,
+        overwrite=running.overwrite,
+        may_change=("out", "resume", "overwrite"),
+    ) as run:
+        result = fit(config, keys, run)
+        figures, trajectory = evaluate(config, result.params)
+        report = run.save_metrics(
+            {
+                "experiment": "circular_ode",
+                "dataset": "simulated",
+                **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+                **figures,
+                "field_largest_error_of_all_seeds": figures["field_max_error"].max(),
+                **training.training_metrics(result, run.history()),
+            }
+        )
+        run.save_figure("figure_16", draw(run.history(), config.training.epochs, trajectory))
+    print(training.format_metrics(report))
+    print("\nThe field z' = A z + b, with A as it acts on column vectors:")
+    for seed, params in enumerate(training.members_of(result.params, running.seeds), running.seed):
+        print(format_field(params, seed))
+    print(f"\nPictures, metrics and checkpoints: {run.directory}")
+    return report
+
+
+if __name__ == "__main__":
+    training.command_line(main, Config)

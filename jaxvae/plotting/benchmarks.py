@@ -1,0 +1,90 @@
+"""Pictures of measurements: what exactness costs, and what steps cost in memory."""
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from jaxvae.plotting.palette import CYCLE
+
+_MARKERS = "os^vDPX*"
+_MIB = 2.0**20
+
+
+def work_precision(
+    panels: Mapping[str, Mapping[str, ArrayLike]], *, labels: tuple[str, str]
+) -> Figure:
+    """One panel for each problem, one curve for each method: below and to the left is better.
+
+    Args:
+        panels: title to the names of the curves to (points, 2) of error and seconds, which are
+            joined in the order of the error. Points that are not positive cannot be drawn.
+        labels: of the two axes.
+
+    Raises:
+        ValueError: if there is no panel, or points are not pairs.
+    """
+    if not panels:
+        raise ValueError("work_precision expected at least one panel, got none")
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * rows + 0.6), dpi=150, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    styles: dict[str, tuple[str, str]] = {}
+    fresh = zip(cycle(CYCLE), cycle(_MARKERS), strict=False)
+    for axes, (title, curves) in zip(grid, panels.items(), strict=False):
+        for name in curves:
+            styles.setdefault(name, next(fresh))
+        _draw(axes, "work_precision", curves, styles, 1.0)
+        axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    shown = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if shown:
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def memory_against_steps(curves: Mapping[str, ArrayLike]) -> Figure:
+    """Temporary memory against the number of steps: flat is what does not keep its states.
+
+    Args:
+        curves: name to (points, 2) of steps and bytes.
+
+    Raises:
+        ValueError: if there is no curve, or points are not pairs.
+    """
+    if not curves:
+        raise ValueError("memory_against_steps expected at least one curve, got none")
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    fresh = zip(cycle(CYCLE), cycle(_MARKERS), strict=False)
+    _draw(axes, "memory_against_steps", curves, dict(zip(curves, fresh, strict=False)), _MIB)
+    axes.set(xlabel="steps", ylabel="temporary memory (MiB)")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _draw(
+    axes: Axes,
+    owner: str,
+    curves: Mapping[str, ArrayLike],
+    styles: Mapping[str, tuple[str, str]],
+    unit: float,
+) -> None:
+    for name, given in curves.items():
+        points = np.asarray(given, float)
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"{owner} expected points (number, 2), got {points.shape} for {name}")
+        x, y = points[np.argsort(points[:, 0], kind="stable")].T
+        colour, marker = styles[name]
+        axes.plot(x, y / unit, marker=marker, markersize=4, linewidth=1, color=colour, label=name)
+    axes.set(xscale="log", yscale="log")
+    axes.grid(alpha=0.3)
