@@ -1,0 +1,150 @@
+"""Adjoints: time, memory, evaluations and exactness of gradients through a solve.
+
+    python -m benchmarks.adjoints --out benchmark-results/adjoints
+
+Each problem is solved adaptively (Tsit5, Kvaerno5 where it is stiff) and with fixed steps (RK4),
+and differentiated by every adjoint that can, in float32 and float64. One of them is solved with 100
+to 10,000 fixed steps, for memory against steps. Compilation is timed apart; the cells of a problem
+take turns (A B A B), and the median turn counts. Errors are relative, in the 2-norm over all
+entries, against a float64 solution at a tolerance of 1e-12, differentiated step by step.
+
+    forward_seconds, gradient_seconds    of a solve; of loss, solve and gradient together
+    forward_memory_bytes, gradient_...   temporary memory of the compiled program
+    device_peak_bytes                    of the process so far, where the device keeps count
+    steps, rejected, evaluations         of the field, forwards
+    evaluations_with_gradient            forwards and backwards, where a derivative's own evaluation
+                                         counts as one; counted in a run of its own, not for batches
+    solution_error, z0_gradient_error, params_gradient_error
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+from matplotlib.figure import Figure
+
+from benchmarks import ode_grid, ode_report
+from benchmarks.ode_cells import Cell, Row
+from benchmarks.ode_problems import MAKERS, Problem
+from jaxvae import ode, plotting
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the benchmark."""
+
+    problems: tuple[str, ...] = tuple(MAKERS)
+    """What is solved."""
+    dtypes: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
+    """In which precisions."""
+    tolerances: tuple[float, ...] = (1e-3, 1e-6)
+    """Relative ones of the adaptive solves; the absolute ones are a hundredth."""
+    checkpoints: tuple[int, ...] = (8, 64)
+    """Numbers of kept states, beside the default and all."""
+    steps: tuple[int, ...] = (100, 316, 1000, 3162, 10_000)
+    """Fixed steps of the comparison of memory."""
+    steps_problem: str = "mlp64"
+    """Which problem that is made with, if it is among those solved."""
+    forward_inputs: int = 32
+    """Entries of a gradient up to which it is computed forwards, too."""
+    repeats: int = 7
+    """Turns of each cell."""
+    threads: int = 2
+    """Processors of the process."""
+    count: bool = True
+    """Whether to count evaluations backwards, which compiles each cell once more."""
+    quick: bool = False
+    """A few cells of each problem in float32, in a minute or two."""
+    out: str | None = None
+    """Folder for results.csv, results.json and pictures; none by default."""
+
+
+def quickened(config: Config) -> Config:
+    """The configuration with little to do."""
+    return replace(
+        config,
+        quick=True,
+        problems=tuple(name for name in config.problems if name != "latent1000"),
+        dtypes=("float32",),
+        tolerances=(1e-6,),
+        checkpoints=(),
+        steps=(100, 1000),
+        repeats=3,
+        count=False,
+    )
+
+
+def cells(config: Config, problem: Problem) -> list[Cell]:
+    """All ways to differentiate a problem, in every precision."""
+    solver = ode.Kvaerno5() if problem.stiff else ode.Tsit5()
+    plan: list[tuple[str, ode.Integrator]] = []
+    for rtol in config.tolerances:
+        adaptive = ode.adaptive(rtol, rtol / 100, solver=solver, max_steps=problem.max_steps)
+        plan += [("adaptive", replace(adaptive, adjoint=a)) for a in _adjoints(config, problem)]
+    coarse = ode_grid.fixed(problem, problem.fixed_steps)
+    plan += [
+        ("fixed", replace(coarse, adjoint=adjoint))
+        for adjoint in _adjoints(config, problem, coarse.max_steps)
+    ]
+    if problem.name == config.steps_problem:
+        for steps in config.steps:
+            how = ode_grid.fixed(problem, steps)
+            adjoints = _adjoints(config, problem, how.max_steps)
+            plan += [("steps", replace(how, adjoint=adjoint)) for adjoint in adjoints]
+    return [Cell(dtype, how, part) for dtype in config.dtypes for part, how in plan]
+
+
+def _adjoints(config: Config, problem: Problem, fixed_steps: int | None = None) -> list[Any]:
+    """For fixed steps, whose limit is given, or for adaptive ones."""
+    most = problem.max_steps if fixed_steps is None else fixed_steps
+    few = [ode.Checkpointed(number) for number in config.checkpoints if number < most]
+    found: list[Any] = [ode.Checkpointed(), *few]
+    if config.quick:
+        return [*found, ode.Backsolve() if fixed_steps is None else ode.Reversible()]
+    found += [ode.Checkpointed(most), ode.Direct(), ode.Backsolve()]
+    found.append(ode.Backsolve(seminorm=True) if fixed_steps is None else ode.Reversible())
+    if problem.inputs <= config.forward_inputs:
+        found.append(ode.ForwardMode())
+    return found
+
+
+def figures(rows: list[Row]) -> Mapping[str, Figure]:
+    """What exact gradients cost; and memory against steps where several numbers were taken."""
+    grid = ode_grid.panels(
+        [row for row in rows if row["part"] != "steps"],
+        lambda row: f"{_adjoint_of(row)}, {row['solver']}",
+        lambda row: (ode_report.gradient_error(row), row["gradient_seconds"]),
+    )
+    drawn = {}
+    if grid:
+        labels = ("relative error of the gradient", "forward and gradient (s)")
+        drawn["gradient_work_precision"] = plotting.work_precision(grid, labels=labels)
+    curves: dict[str, list[tuple[int, int]]] = {}
+    for row in ode_report.measured(rows):
+        if row["part"] == "steps" and row["gradient_memory_bytes"] is not None:
+            name = f"{_adjoint_of(row)}, {row['dtype']}"
+            curves.setdefault(name, []).append((row["steps"], row["gradient_memory_bytes"]))
+    if curves:
+        drawn["memory_against_steps"] = plotting.memory_against_steps(curves)
+    return drawn
+
+
+def _adjoint_of(row: Row) -> str:
+    kept = row["checkpoints"]
+    if kept is None:
+        return row["adjoint"]
+    return f"{row['adjoint']} {'all' if kept == row['max_steps'] else kept}"
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Measure, print and save; returns the results."""
+    config = quickened(config) if config.quick else config
+    return ode_grid.run("adjoints", config, lambda problem: cells(config, problem), figures)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    main(tyro.cli(Config, description=__doc__))

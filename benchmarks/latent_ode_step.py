@@ -1,0 +1,242 @@
+"""The training step of the latent ODE on spirals, against torchdiffeq's.
+
+A 25-unit tanh recurrence that reads backwards, a field 4-20-20-4 (ELU), a decoder 4-20-2 (ReLU),
+1,000 series of 100 points, full batch, Dormand-Prince's pair at tolerances of 1e-3 and 1e-4, steps
+differentiated, Adam, float32:
+
+    python -m benchmarks.latent_ode_step --out benchmark-results
+
+``jaxvae.fit``, whose series share their steps (``common_times``), runs against the same network in
+PyTorch with torchdiffeq's ``odeint``, in one process and in turns (A B A B), every turn the same
+number of steps. What is compiled is compiled before, and its time is reported apart. With t the
+median seconds of a contender's turns:
+
+    seconds_per_step             t / steps
+    speedup_over_torchdiffeq     t_torchdiffeq / t_jaxvae
+
+Both measure a batch's error by one number: ours the worst series' root-mean-square, torchdiffeq
+that of all series together, which lets it take longer steps. Networks start at weights
+drawn alike, not at the same ones.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import jaxvae
+from benchmarks import machine
+from benchmarks.fit_in_turns import FitInTurns
+from benchmarks.train_step import in_turns
+from jaxvae import data, models, nn, objectives, ode, training
+from jaxvae.model import Example
+from jaxvae.models import Grid
+
+OURS, PEER = "jaxvae", "torchdiffeq"
+CHANNELS = 2
+MISSING = 'torchdiffeq is not installed, so it was not run: pip install "jaxvae[peers]"'
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the benchmark."""
+
+    steps: int = 20
+    """Steps in a turn, the same for both."""
+    repeats: int = 7
+    """Turns of each contender."""
+    threads: int = 2
+    """Threads of PyTorch and processors of the process."""
+    series: int = 1000
+    """Series in the data and in a step."""
+    points: int = 100
+    """Points of a series."""
+    latent_dim: int = 4
+    """Size of the latent state."""
+    encoder_hidden: int = 25
+    """Size of the encoder's state."""
+    hidden: int = 20
+    """Width of the hidden layers of field and decoder."""
+    noise: float = 0.3
+    """Standard deviation of the likelihood, which is that of the data."""
+    rtol: float = 1e-3
+    """Relative tolerance."""
+    atol: float = 1e-4
+    """Absolute tolerance."""
+    max_steps: int = 128
+    """After which our solve has failed."""
+    learning_rate: float = 1e-2
+    """Of Adam."""
+    torch: bool = True
+    """Whether to run torchdiffeq too."""
+    seed: int = 0
+    """Of data, parameters and noise."""
+    out: str | None = None
+    """Folder for results.json; none by default."""
+
+
+def observed(config: Config) -> data.TimeSeries:
+    """The spirals of a run."""
+    drawn = data.spirals(config.series, window=config.points, key=jax.random.key(config.seed))
+    return jax.tree.map(np.asarray, drawn.observed)
+
+
+def as_example(series: data.TimeSeries, /, *, key: Any) -> Example:
+    """All points are seen, and all are scored at the common times."""
+    del key
+    return Example(series, series.values, Grid(None, series.mask))
+
+
+def our_fit(config: Config, series: data.TimeSeries) -> Callable[..., training.Fit]:
+    """The call of ``jaxvae.fit`` that is measured, but for its number of steps."""
+    d, width = config.latent_dim, config.hidden
+    model = models.latent_ode(
+        encoder=nn.recurrent_encoder(
+            nn.recurrent(CHANNELS, config.encoder_hidden, with_gaps=False), 2 * d
+        ),
+        dynamics=nn.mlp((d,), (d,), hidden=(width, width), activation=jax.nn.elu),
+        decoder=nn.mlp((d,), (CHANNELS,), hidden=(width,)),
+        latent_dim=d,
+        channels=CHANNELS,
+        integrator=ode.adaptive(
+            config.rtol, config.atol, solver=ode.Dopri5(), max_steps=config.max_steps
+        ),
+        noise=config.noise,
+        common_times=tuple(series.times[0].tolist()),
+    )
+    return partial(
+        jaxvae.fit,
+        partial(objectives.elbo, model),
+        model.init,
+        series,
+        key=jax.random.key(config.seed),
+        optimiser=optax.adam(config.learning_rate),
+        batch_size=config.series,
+        prepare=as_example,
+    )
+
+
+def torch_loss(config: Config, series: data.TimeSeries) -> Any:
+    """The same network and loss in PyTorch, with torchdiffeq's solver."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    from benchmarks.torch_latent_ode import NegativeElbo
+
+    torch.manual_seed(config.seed)
+    return NegativeElbo(
+        torch.tensor(series.times[0]),
+        channels=CHANNELS,
+        noise=config.noise,
+        rtol=config.rtol,
+        atol=config.atol,
+        latent_dim=config.latent_dim,
+        encoder_hidden=config.encoder_hidden,
+        hidden=config.hidden,
+    )
+
+
+def torch_contender(config: Config, series: data.TimeSeries) -> tuple[dict[str, Any], list[str]]:
+    """The peer, warmed up; or why there is none."""
+    if not config.torch:
+        return {}, []
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+
+        from benchmarks.torch_vae import TorchTraining
+
+        loss = torch_loss(config, series)
+    except ImportError:
+        return {}, [MISSING]
+    torch.set_num_threads(config.threads)
+    training = TorchTraining(
+        np.array(series.values),
+        loss,
+        compiled=False,
+        fused=True,
+        batch_size=config.series,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+    )
+    return {PEER: training}, []
+
+
+def derive(medians: Mapping[str, float], steps: int) -> dict[str, Any]:
+    """The figures of the module's docstring, from median seconds; an absent peer left out."""
+    results: dict[str, Any] = {"seconds_per_step": {n: t / steps for n, t in medians.items()}}
+    if PEER in medians:
+        results["speedup_over_torchdiffeq"] = medians[PEER] / medians[OURS]
+    return results
+
+
+def measure(config: Config) -> dict[str, Any]:
+    """All times and the figures that follow from them."""
+    series = observed(config)
+    peers, missing = torch_contender(config, series)
+    fit = our_fit(config, series)
+    with FitInTurns(fit, steps=config.steps, chunks=config.repeats) as ours:
+        seconds = in_turns({OURS: ours, **peers}, config.repeats)
+        trained = ours.result()
+    medians = {name: float(np.median(times)) for name, times in seconds.items()}
+    return {
+        **derive(medians, config.steps),
+        "median_seconds": medians,
+        "range_seconds": {name: [min(times), max(times)] for name, times in seconds.items()},
+        "seconds": seconds,
+        "compile_seconds": {OURS: trained.compile_seconds}
+        | {name: run.compile_seconds for name, run in peers.items()},
+        "last_loss_nats": {OURS: -float(trained.history[-1]["bound"])}
+        | {name: float(run.last_loss) for name, run in peers.items()},
+        "missing": missing,
+    }
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """A line per contender, then the figures."""
+    lines = [f"{'':<16}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
+    for name, median in results["seconds_per_step"].items():
+        low, high = (1e3 * t / results["steps"] for t in results["range_seconds"][name])
+        compile_seconds = results["compile_seconds"][name]
+        row = f"{name:<16}{1e3 * median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}"
+        lines.append(row)
+    figures = {name: value for name, value in results.items() if isinstance(value, float | str)}
+    return "\n".join([*lines, "", training.format_metrics(figures), *results["missing"]])
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Measure, print and save; returns the results."""
+    with machine.processors(config.threads) as chosen:
+        if jax.default_backend() != "cpu":
+            raise ValueError(
+                f"latent_ode_step expected the CPU, got {jax.default_backend()}; "
+                "set JAX_PLATFORMS=cpu"
+            )
+        results = {
+            "benchmark": "latent_ode_step",
+            "steps": config.steps,
+            "repeats": config.repeats,
+            "series": config.series,
+            "points": config.points,
+            "threads": config.threads,
+            "processors": chosen,
+            **measure(config),
+            **machine.describe(),
+        }
+    print(table(results))
+    if config.out is not None:
+        folder = Path(config.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+        print(f"\nResults: {folder / 'results.json'}")
+    return results
+
+
+if __name__ == "__main__":
+    import tyro
+
+    main(tyro.cli(Config, description=__doc__))

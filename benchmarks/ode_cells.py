@@ -1,0 +1,212 @@
+"""Cells of a grid: each compiled and run once for its errors, all of a problem timed in turns."""
+
+import contextlib
+import itertools
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks.ode_problems import Problem
+from benchmarks.ode_reference import Reference, reference, relative_error
+from benchmarks.train_step import in_turns
+from jaxvae import ode
+
+Row = dict[str, Any]
+OK, FAILED = "ok", "failed"
+FORWARD, GRADIENT, COUNT = "forward", "gradient", "count"
+
+_TURN_SECONDS, _MOST_CALLS = 0.005, 50
+
+
+class Cell(NamedTuple):
+    """How a problem is solved and differentiated.
+
+    Attributes:
+        dtype: float32 or float64.
+        integrator: solver, controller, adjoint and limits.
+        part: of the grid, for the pictures.
+    """
+
+    dtype: str
+    integrator: ode.Integrator
+    part: str = "grid"
+
+
+class Program:
+    """A compiled function of parameters, state and times, run once.
+
+    Args:
+        function: of the problem's arguments.
+        problem: which has them.
+        dtype: their type.
+    """
+
+    def __init__(self, function: Callable[..., Any], problem: Problem, dtype: str):
+        self._wide = dtype == "float64"
+        with jax.enable_x64(self._wide):
+            self._arguments = problem.arguments(dtype)
+            started = time.perf_counter()
+            self._run = jax.jit(function).lower(*self._arguments).compile()
+            self.compile_seconds = time.perf_counter() - started
+            with _silent():
+                started = time.perf_counter()
+                self.result = jax.device_get(self._run(*self._arguments))
+                jax.effects_barrier()
+                first = time.perf_counter() - started
+        self._calls = min(max(round(_TURN_SECONDS / first), 1), _MOST_CALLS)
+
+    def __call__(self) -> float:
+        """Mean seconds of a call, of as many as fill a few milliseconds."""
+        with jax.enable_x64(self._wide):
+            started = time.perf_counter()
+            for _ in range(self._calls):
+                jax.block_until_ready(self._run(*self._arguments))
+            return (time.perf_counter() - started) / self._calls
+
+    @property
+    def temporary_bytes(self) -> int | None:
+        """What the compiled program needs beside its arguments and results."""
+        analysis = self._run.memory_analysis()
+        return None if analysis is None else analysis.temp_size_in_bytes
+
+
+def measure(
+    problem: Problem,
+    cells: Sequence[Cell],
+    *,
+    repeats: int,
+    count: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> tuple[list[Row], Reference]:
+    """A row for each cell, whatever becomes of it.
+
+    Args:
+        problem: to be solved.
+        cells: ways to do so.
+        repeats: turns, of which the median counts.
+        count: whether to count the evaluations of the field in a gradient, by running it once
+            more, compiled anew; not for batches.
+        advance: called after each cell, for a progress bar.
+    """
+    exact, rows, turns = reference(problem), [], {}
+    for number, cell in enumerate(cells):
+        row = labels(problem, cell) | {"status": OK, "reason": None}
+        stage = FORWARD
+        try:
+            turns[number, stage] = _forward(problem, cell, exact, row)
+            stage = GRADIENT
+            turns[number, stage] = _gradient(problem, cell, exact, row)
+            if count and problem.batch is None:
+                stage = COUNT
+                row["evaluations_with_gradient"] = _counted(problem, cell)
+        except Exception as error:  # Of a solver, a compiler, a device: the others go on.
+            row["reason"] = f"{stage}: {reason_of(error)}"
+            if stage != COUNT:
+                row["status"] = FAILED
+        rows.append(row)
+        advance()
+    for (number, stage), seconds in in_turns(turns, repeats).items():
+        rows[number][f"{stage}_seconds"] = float(np.median(seconds))
+    return rows, exact
+
+
+def labels(problem: Problem, cell: Cell) -> Row:
+    """What is varied, as plain numbers and names."""
+    integrator = cell.integrator
+    adjoint, controller = integrator.adjoint, integrator.controller
+    seminorm = getattr(adjoint, "seminorm", False)
+    return {
+        "part": cell.part,
+        "problem": problem.name,
+        "batch": problem.batch,
+        "dtype": cell.dtype,
+        "solver": type(integrator.solver).__name__,
+        "rtol": getattr(controller, "rtol", None),
+        "atol": getattr(controller, "atol", None),
+        "step": integrator.dt0,
+        "adjoint": type(adjoint).__name__ + (" seminorm" if seminorm else ""),
+        "checkpoints": getattr(adjoint, "checkpoints", None),
+        "max_steps": integrator.max_steps,
+    }
+
+
+def reason_of(error: Exception) -> str:
+    """One line: the library's own sentence where a run-time error wraps it, or the first one."""
+    text = str(error).strip()
+    wrapped = re.search(r"EquinoxRuntimeError: (.+)", text)
+    if wrapped:
+        return wrapped.group(1)
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:300]
+
+
+def _forward(problem: Problem, cell: Cell, exact: Reference, row: Row) -> Program:
+    def solved(params, z0, ts):
+        solution = problem.solve(params, z0, ts, cell.integrator)
+        return solution.values, solution.stats
+
+    program = Program(solved, problem, cell.dtype)
+    values, stats = program.result
+    row |= {
+        "forward_compile_seconds": program.compile_seconds,
+        "forward_memory_bytes": program.temporary_bytes,
+        "steps": int(stats.steps),
+        "rejected": int(stats.rejected),
+        "evaluations": None if stats.evaluations is None else int(stats.evaluations),
+        "solution_error": _known(relative_error(values, exact.values), "the solution"),
+    }
+    return program
+
+
+def _gradient(problem: Problem, cell: Cell, exact: Reference, row: Row) -> Program:
+    program = Program(_gradients_of(problem, cell), problem, cell.dtype)
+    params, z0 = program.result
+    row |= {
+        "compile_seconds": program.compile_seconds,
+        "gradient_memory_bytes": program.temporary_bytes,
+        "device_peak_bytes": (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
+    }
+    for name, found in (("z0", z0), ("params", params)):
+        error = relative_error(found, exact.gradients[name])
+        row[f"{name}_gradient_error"] = _known(error, f"the gradient of {name}")
+    return program
+
+
+def _gradients_of(problem: Problem, cell: Cell) -> Callable[..., Any]:
+    def loss(params, z0, ts):
+        return problem.loss(problem.solve(params, z0, ts, cell.integrator).values)
+
+    forwards = isinstance(cell.integrator.adjoint, ode.ForwardMode)
+    return (jax.jacfwd if forwards else jax.grad)(loss, argnums=(0, 1))
+
+
+def _counted(problem: Problem, cell: Cell) -> int:
+    calls = itertools.count()
+
+    def field(t, z, params):
+        jax.debug.callback(lambda _: next(calls), t)
+        return problem.field(t, z, params)
+
+    Program(_gradients_of(problem._replace(field=field), cell), problem, cell.dtype)
+    return next(calls)
+
+
+def _known(error: float, of: str) -> float:
+    if not math.isfinite(error):
+        raise FloatingPointError(f"{of} is not finite")
+    return error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """A failure becomes a row; JAX would log it with all frames as well."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,84 @@
+"""The run of a grid: problems, cells, progress, machine record, files."""
+
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from matplotlib.figure import Figure
+from tqdm.auto import tqdm
+
+from benchmarks import machine, ode_report
+from benchmarks.ode_cells import Cell, Row, measure
+from benchmarks.ode_problems import Problem, make
+from jaxvae import ode
+
+
+def run(
+    benchmark: str,
+    config: Any,
+    cells: Callable[[Problem], Sequence[Cell]],
+    figures: Callable[[list[Row]], Mapping[str, Figure]],
+) -> dict[str, Any]:
+    """Measure all cells, print and save; returns the results.
+
+    Args:
+        benchmark: its name.
+        config: a dataclass with ``problems``, ``repeats``, ``threads``, ``count`` and ``out``.
+        cells: a problem's cells.
+        figures: rows to pictures by name.
+    """
+    with machine.processors(config.threads) as chosen:
+        grid = [(problem, cells(problem)) for problem in map(make, config.problems)]
+        rows, problems = [], {}
+        with tqdm(total=sum(len(each) for _, each in grid), unit="cell", leave=False) as bar:
+            for problem, each in grid:
+                bar.set_description(problem.name)
+                found, exact = measure(
+                    problem, each, repeats=config.repeats, count=config.count, advance=bar.update
+                )
+                rows += ode_report.complete(found)
+                problems[problem.name] = {
+                    "about": problem.about,
+                    "gradient_entries": problem.inputs,
+                    "reference": "Dopri8, float64, tolerance 1e-12, Checkpointed",
+                    "reference_uncertainty": exact.uncertainty,
+                }
+        described = machine.describe()
+        described["versions"] |= {"diffrax": importlib.metadata.version("diffrax")}
+        results = {
+            "benchmark": benchmark,
+            "config": asdict(config),
+            "processors": chosen,
+            "problems": problems,
+            "rows": rows,
+            "recommendations": ode_report.recommend(rows),
+            **described,
+        }
+    print(ode_report.table(rows), "", sep="\n")
+    print(*(each["sentence"] for each in results["recommendations"]), sep="\n")
+    if config.out is not None:
+        paths = ode_report.save(config.out, results, figures(rows))
+        print(f"\nResults: {', '.join(map(str, paths.values()))}")
+    return results
+
+
+def fixed(problem: Problem, steps: int, solver: Any = None, adjoint: Any = None) -> ode.Integrator:
+    """So many steps of equal length; one more for each time where a scheme steps onto them."""
+    return ode.fixed_steps(
+        float(problem.ts[-1] - problem.ts[0]) / steps,
+        solver=solver,
+        adjoint=adjoint or ode.Checkpointed(),
+        max_steps=steps + len(problem.ts) + 1,
+    )
+
+
+def panels(
+    rows: Sequence[Row], curve: Callable[[Row], str], point: Callable[[Row], tuple[float, float]]
+) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Points of the rows that went through, by problem and type and then by curve."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in ode_report.measured(rows):
+        title = f"{row['problem']}, {row['dtype']}"
+        found.setdefault(title, {}).setdefault(curve(row), []).append(point(row))
+    return found

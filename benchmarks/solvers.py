@@ -1,0 +1,122 @@
+"""Solvers: what exactness costs, forwards and with a gradient (work-precision).
+
+    python -m benchmarks.solvers --out benchmark-results/solvers
+
+Explicit solvers at several tolerances, implicit ones where the state is small, and fixed steps,
+all with the ``Checkpointed`` adjoint, whose gradient is that of the numbers computed. Columns,
+norms and reference are those of ``benchmarks.adjoints``. All tolerances share a limit of steps, so
+that memory says nothing here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+from matplotlib.figure import Figure
+
+from benchmarks import ode_grid, ode_report
+from benchmarks.ode_cells import Cell, Row
+from benchmarks.ode_problems import MAKERS, Problem
+from jaxvae import ode, plotting
+
+EXPLICIT = (ode.Bosh3(), ode.Tsit5(), ode.Dopri5(), ode.Dopri8())
+IMPLICIT = (ode.Kvaerno3(), ode.Kvaerno5())
+FIXED = (ode.RK4(), ode.Heun(), ode.Euler())
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the benchmark."""
+
+    problems: tuple[str, ...] = tuple(MAKERS)
+    """What is solved."""
+    dtypes: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
+    """In which precisions."""
+    tolerances: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-8)
+    """Relative ones; the absolute ones are a hundredth. Float32 stops at 1e-6."""
+    multiples: tuple[float, ...] = (1.0, 4.0)
+    """Of a problem's own number of fixed steps."""
+    implicit_size: int = 64
+    """Numbers in a state up to which solvers that solve equations in each step are tried."""
+    max_steps: int = 2**15
+    """After which an adaptive solve has failed."""
+    repeats: int = 7
+    """Turns of each cell."""
+    threads: int = 2
+    """Processors of the process."""
+    count: bool = False
+    """Whether to count evaluations backwards, which compiles each cell once more."""
+    quick: bool = False
+    """A few cells of each problem in float32, in a minute or two."""
+    out: str | None = None
+    """Folder for results.csv, results.json and pictures; none by default."""
+
+
+def quickened(config: Config) -> Config:
+    """The configuration with little to do."""
+    return replace(
+        config,
+        quick=True,
+        problems=tuple(name for name in config.problems if name != "latent1000"),
+        dtypes=("float32",),
+        tolerances=(1e-3, 1e-6),
+        multiples=(),
+        implicit_size=0,
+        repeats=3,
+    )
+
+
+def cells(config: Config, problem: Problem) -> list[Cell]:
+    """All solvers at all tolerances, in every precision."""
+    small = problem.z0.size <= config.implicit_size
+    solvers = EXPLICIT[1:3] if config.quick else EXPLICIT
+    if problem.stiff and config.quick:
+        solvers = IMPLICIT
+    elif small:
+        solvers = (*solvers, *IMPLICIT)
+    adaptive = [
+        ode.adaptive(rtol, rtol / 100, solver=solver, max_steps=config.max_steps)
+        for solver in solvers
+        for rtol in config.tolerances
+    ]
+    fixed = [
+        ode_grid.fixed(problem, round(multiple * problem.fixed_steps), solver)
+        for solver in FIXED
+        for multiple in config.multiples
+    ]
+    return [
+        Cell(dtype, how)
+        for dtype in config.dtypes
+        for how in (*adaptive, *fixed)
+        if dtype == "float64" or getattr(how.controller, "rtol", 1.0) >= 1e-6
+    ]
+
+
+def figures(rows: list[Row]) -> Mapping[str, Figure]:
+    """Work-precision of the solution and of the gradient."""
+
+    def drawn(label: str, seconds: str, error: Any) -> Figure:
+        grid = ode_grid.panels(rows, lambda row: row["solver"], lambda r: (error(r), r[seconds]))
+        what = "forward (s)" if seconds == "forward_seconds" else "forward and gradient (s)"
+        return plotting.work_precision(grid, labels=(f"relative error of the {label}", what))
+
+    if not ode_report.measured(rows):
+        return {}
+    return {
+        "work_precision": drawn("solution", "forward_seconds", lambda row: row["solution_error"]),
+        "gradient_work_precision": drawn("gradient", "gradient_seconds", ode_report.gradient_error),
+    }
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Measure, print and save; returns the results."""
+    config = quickened(config) if config.quick else config
+    return ode_grid.run("solvers", config, lambda problem: cells(config, problem), figures)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    main(tyro.cli(Config, description=__doc__))
