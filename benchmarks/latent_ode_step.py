@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -90,7 +91,7 @@ def observed(config: Config) -> data.TimeSeries:
 def as_example(series: data.TimeSeries, /, *, key: Any) -> Example:
     """All points are seen, and all are scored at the common times."""
     del key
-    return Example(series, series.values, Grid(None, series.mask))
+    return Example(series, series.values, Grid(None, jnp.asarray(series.mask)))
 
 
 def our_fit(config: Config, series: data.TimeSeries) -> Callable[..., training.Fit]:

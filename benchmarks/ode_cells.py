@@ -94,7 +94,8 @@ def measure(
             more, compiled anew; not for batches.
         advance: called after each cell, for a progress bar.
     """
-    exact, rows, turns = reference(problem), [], {}
+    exact, turns = reference(problem), {}
+    rows: list[Row] = []
     for number, cell in enumerate(cells):
         row = labels(problem, cell) | {"status": OK, "reason": None}
         stage = FORWARD
@@ -188,8 +189,11 @@ def _gradients_of(problem: Problem, cell: Cell) -> Callable[..., Any]:
 def _counted(problem: Problem, cell: Cell) -> int:
     calls = itertools.count()
 
+    def count(_: Any) -> None:
+        next(calls)
+
     def field(t, z, params):
-        jax.debug.callback(lambda _: next(calls), t)
+        jax.debug.callback(count, t)
         return problem.field(t, z, params)
 
     Program(_gradients_of(problem._replace(field=field), cell), problem, cell.dtype)

@@ -216,7 +216,8 @@ def main(config: Config) -> dict[str, Any]:
     out = config.running.out or f"runs/adjoint_spiral/{time.strftime('%Y%m%d-%H%M%S')}"
     running = dataclasses.replace(config.running, out=str(out))
     config = dataclasses.replace(config, running=running)
-    truth = data.linear_spiral(spiral_fields.trajectory_times(config.problem)).values
+    times = spiral_fields.trajectory_times(config.problem)
+    truth = jnp.asarray(data.linear_spiral(times).values)
     header = {
         "experiment": "adjoint_spiral",
         "dataset": "simulated",
