@@ -22,11 +22,11 @@ process is confined to that many (Linux only; ``taskset`` chooses which ones).
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -38,6 +38,7 @@ from benchmarks.fit_in_turns import FitInTurns
 from benchmarks.products import SquareMatmul, StepProducts, step_products
 from jaxvae import models, nn, objectives, training
 
+Name = TypeVar("Name", bound=Hashable)
 PIXELS = (28, 28)
 OURS, PRODUCTS, SQUARE = "jaxvae", "products of the step", "square product"
 
@@ -133,9 +134,11 @@ def torch_contenders(config: Config, images: np.ndarray) -> tuple[dict[str, Any]
     return ran, []
 
 
-def in_turns(contenders: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+def in_turns(
+    contenders: Mapping[Name, Callable[[], float]], repeats: int
+) -> dict[Name, list[float]]:
     """Seconds of each contender in A B C A B C order, so that a slow minute slows them all."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, run in contenders.items():
             seconds[name].append(run())
