@@ -12,7 +12,7 @@ import pytest
 from benchmarks import adjoints, ode_cells, ode_report, solvers
 from benchmarks.ode_cells import FAILED, OK, Cell, measure
 from benchmarks.ode_problems import MAKERS, Problem, make
-from benchmarks.ode_reference import relative_error
+from benchmarks.ode_reference import Reference, relative_error
 from jaxvae import ode
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
