@@ -5,10 +5,11 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_the_example_for_a_notebook_runs_and_trains():
-    example, losses = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example, losses, _ = EXAMPLES
     names: dict = {}
     exec(example, names)
     exec(losses, names)
@@ -19,6 +20,13 @@ def test_the_example_for_a_notebook_runs_and_trains():
         abs(np.mean([line["bound"] for line in history[-5:]]) + 10 * np.log(2 * np.pi * np.e)) < 0.5
     )
     assert history[0]["bound"] < history[-1]["bound"]
+
+
+def test_the_example_of_a_differential_equation_runs(capsys):
+    names: dict = {}
+    exec(EXAMPLES[2], names)
+    assert names["path"].shape == (200, 2)
+    assert "agree" in capsys.readouterr().out
 
 
 def test_every_link_and_command_of_the_readme_exists():
