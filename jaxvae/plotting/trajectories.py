@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
 from jaxvae.plotting.palette import BLUE, CYCLE, ORANGE
@@ -92,6 +93,8 @@ def dot_panels(
                 f"{value:.2g}", (value, row), (0, 6), textcoords="offset points", ha="center"
             )
         axes.set_xscale("log")
+        # Labels between the powers of ten run into each other in a panel of less than a decade.
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0.5 * min(values), 3.0 * max(values))
         axes.set_xlabel(label)
         axes.grid(axis="x", alpha=0.3)
