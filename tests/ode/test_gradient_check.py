@@ -40,10 +40,11 @@ def test_an_adjoint_that_is_wrong_where_the_steps_are_right():
         jnp.array(30.0),
         jnp.array(1.0),
         jnp.array([0.0, 1.0]),
+        tolerance=1e-2,
     )
     assert not check.agrees
     assert "use Checkpointed()" in check.message
-    assert max(check.checkpointed.values()) < 1e-3 < max(check.errors.values())
+    assert max(check.checkpointed.values()) < 1e-2 < max(check.errors.values())
 
 
 def test_steps_that_are_too_coarse_for_any_adjoint():
