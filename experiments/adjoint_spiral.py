@@ -34,6 +34,7 @@ from jax import Array
 
 import jaxvae
 from experiments import spiral_fields
+from experiments.options import check_positive, check_running
 from experiments.spiral_fields import ADJOINTS, Problem
 from jaxvae import data, plotting, training
 
@@ -95,11 +96,12 @@ def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
     problem, options, running = config.problem, config.training, config.running
     for group in (problem, options, running):
-        for name, value in vars(group).items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if number and name != "seed" and not 0 < value < float("inf"):
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} expected a positive number, got {value}")
+        numbers = [
+            name
+            for name, value in vars(group).items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and name != "seed"
+        ]
+        check_positive(group, numbers)
     names = options.adjoints
     if not names or len(set(names)) < len(names) or not set(names) <= set(ADJOINTS):
         raise ValueError(
@@ -113,10 +115,7 @@ def check(config: Config) -> None:
     training.steps_per_epoch(problem.points - options.fragment + 1, options.batch_size)
     for name in names:
         spiral_fields.integrator(problem, name)
-    if running.seed < 0:
-        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
-    if running.resume and running.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+    check_running(running)
 
 
 def learn(config: Config, name: str, truth: Array, header: dict[str, Any]) -> dict[str, Any]:

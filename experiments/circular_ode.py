@@ -24,6 +24,7 @@ import optax
 from jax import Array
 
 import jaxvae
+from experiments.options import check_positive, check_running
 from jaxvae import data, nn, ode, plotting, training
 from jaxvae.distributions import Normal
 
@@ -89,20 +90,13 @@ def check(config: Config) -> None:
         (config.training, ("epochs", "batch_size", "learning_rate")),
         (running, ("seeds",)),
     ):
-        for name in names:
-            value = getattr(group, name)
-            if not 0 < value < float("inf"):
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} expected a positive number, got {value}")
+        check_positive(group, names)
     if config.problem.step > 1:
         raise ValueError(
             f"--step expected at most 1, got {config.problem.step}; a turn takes {2 * math.pi:.2f}"
         )
     training.steps_per_epoch(config.problem.stops, config.training.batch_size)
-    if running.seed < 0:
-        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
-    if running.resume and running.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+    check_running(running)
 
 
 def state_at(step: float, params: Any, stop: Array) -> Array:

@@ -29,6 +29,7 @@ import jaxvae
 from experiments import estimator_comparison, gaussian_gradients, gradient_pictures
 from experiments.estimator_tables import Family, families
 from experiments.gaussian_gradients import Gaussian
+from experiments.options import check_running
 from jaxvae import data, metrics, training
 
 
@@ -122,10 +123,7 @@ def check(config: Config) -> None:
                 f"--{name} expected two different numbers from {least_of_all}, for a slope, "
                 f"got {numbers}"
             )
-    if running.seed < 0:
-        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
-    if running.resume and running.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+    check_running(running)
 
 
 def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array, seed: int):

@@ -27,6 +27,7 @@ from jax import Array
 import jaxvae
 from experiments import ascent, polynomials
 from experiments.ascent import Sampling
+from experiments.options import check_running
 from experiments.polynomials import Regression
 from jaxvae import training
 from jaxvae.distributions import Normal
@@ -94,10 +95,7 @@ def check(config: Config) -> None:
                 f"got {getattr(fits, name)}; a polynomial through all points fits any noise"
             )
     training.steps_per_epoch(fits.points, config.training.batch_size)
-    if running.seed < 0:
-        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
-    if running.resume and running.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
+    check_running(running)
 
 
 def initial_coefficients(degrees: Sequence[int], key: Array) -> dict[str, Array]:

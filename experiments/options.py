@@ -181,11 +181,7 @@ def check_options(options: Training, running: Running, validation: bool) -> None
         (options, ("epochs", "batch_size", "learning_rate", "clip_norm", "free_bits", "patience")),
         (running, ("seeds", "checkpoint_minutes", "checkpoint_steps", "keep")),
     ):
-        for name in names:
-            value = getattr(group, name)
-            if value is not None and not 0 < value < float("inf"):
-                flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} expected a positive number, got {value}")
+        check_positive(group, names)
     if (options.patience is not None or options.parameters == "best") and not validation:
         raise ValueError(
             "--patience and --parameters best expected validation rows: --validation N"
@@ -196,14 +192,27 @@ def check_options(options: Training, running: Running, validation: bool) -> None
         if not 0 <= getattr(options, name) <= options.epochs:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} expected 0 to --epochs, got {getattr(options, name)}")
-    if running.seed < 0:
-        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
+    check_running(running)
     if options.parameters == "average" and options.average is None:
         raise ValueError("--parameters average expected --average DECAY, such as 0.999")
-    if running.resume and running.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
     if running.resume and running.overwrite:
         raise ValueError("--resume and --overwrite exclude each other")
+
+
+def check_positive(group: Any, names: Sequence[str]) -> None:
+    """Refuse numbers that are not positive and finite; None is no number."""
+    for name in names:
+        value = getattr(group, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+
+
+def check_running(running: Any) -> None:
+    """Refuse a seed below 0, and a run to be resumed that has no folder."""
+    if running.seed < 0:
+        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
+    if running.resume and running.out is None:
+        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
 
 
 def _may_change(options: Training) -> tuple[str, ...]:
