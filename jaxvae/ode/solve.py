@@ -159,8 +159,9 @@ def _solve(field, params, z0, ts, integrator, t0, throw, norm=None) -> Solution:
     trial = jax.lax.stop_gradient((params, z0, ordered))
     values, cause, stats = _run(field, *trial, integrator, norm)
     reached = failure.reached_rows(values, cause) & sound
-    last = jnp.where(jnp.any(reached), jnp.max(jnp.where(reached, jnp.arange(ts.size), 0)) + 1, 0)
-    shortened = jnp.where(jnp.arange(times.size) <= last, ordered, ordered[last])
+    places = jnp.arange(times.size)
+    last = jnp.max(jnp.where(reached, places[1:], 0))
+    shortened = jnp.where(places <= last, ordered, ordered[last])
     values, _, _ = _run(field, params, z0, shortened, integrator, norm)
     return Solution(jax.tree.map(lambda x: _where_rows(reached, x), values), reached, stats)
 
