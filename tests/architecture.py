@@ -30,6 +30,17 @@ def violations(root: Path) -> list[str]:
         if where.parts[0] == "jaxvae" and path.name == "__init__.py":
             rules.append(_only_reexports)
         found += [f"{where}:{line}: {what}" for r in rules for line, what in r(root, path, tree)]
+    return found + _repeated_test_modules(root)
+
+
+def _repeated_test_modules(root: Path) -> list[str]:
+    """Tests whose file's name is taken: pytest cannot collect both in one run."""
+    first, found = {}, []
+    for path in sorted((root / "tests").rglob("*.py")):
+        where = path.relative_to(root)
+        taken = first.setdefault(path.name, where)
+        if taken != where:
+            found.append(f"{where}:1: the name is that of {taken}")
     return found
 
 

@@ -20,6 +20,7 @@ SOUND = {
     "jaxvae/models/vae.py": "from ..model import A\nfrom jaxvae.nn import mlp\n",
     "jaxvae/objectives/elbo.py": "def f():\n    from jaxvae.model import A\n    return A\n",
     "experiments/vae.py": "from jaxvae import nn\nfrom jaxvae.model import A\n\nnn.mlp\n",
+    "tests/nn/test_mlp.py": "",
 }
 
 PLANTED = {
@@ -58,6 +59,7 @@ PLANTED = {
     "not exported": ("benchmarks/b.py", "from jaxvae.nn import f", "is not public"),
     "attribute": ("benchmarks/b.py", "from jaxvae import nn\nnn.other", "nn.other is not public"),
     "plain attribute": ("benchmarks/b.py", "import jaxvae\njaxvae.other", "not public"),
+    "repeated test": ("tests/training/test_mlp.py", "", "is that of tests/nn/test_mlp.py"),
     "whole": ("benchmarks/b.py", "import jaxvae.nn", "instead of `import jaxvae.nn`"),
 }
 
