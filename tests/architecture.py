@@ -36,7 +36,7 @@ def violations(root: Path) -> list[str]:
 def _repeated_test_modules(root: Path) -> list[str]:
     """Tests whose file's name is taken: pytest cannot collect both in one run."""
     first, found = {}, []
-    for path in sorted((root / "tests").rglob("*.py")):
+    for path in sorted((root / "tests").rglob("test_*.py")):
         where = path.relative_to(root)
         taken = first.setdefault(path.name, where)
         if taken != where:
