@@ -1,6 +1,7 @@
 """The latent ODE: a series as the decoded path of a latent state that follows a learnt flow."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -64,10 +65,13 @@ def latent_ode(
         start: $t_0$, on the clock of the series.
         common_times: times at which all series are scored when ``Grid.times`` is None. Under the
             ``vmap`` of training and evaluation they are then solved together, with common steps.
+            They rise, or fall from the start on; rising ones may lie on both sides of the start,
+            and are then reached from it forwards and backwards.
         posterior: the family of q.
         rate: from a latent state to $\log\lambda$, one number. The times of observation are then
-            modelled too, as a Poisson process of rate $\lambda(z_t)$ from the start to the last of
-            the times, and a bound is one on $\log p(x, t)$; None takes the times as given.
+            modelled too, as a Poisson process of rate $\lambda(z_t)$ between the outermost of
+            the start and the times, and a bound is one on $\log p(x, t)$; None takes the times as
+            given.
         throw: raise when a solve fails; False leaves the rows that it did not reach out of the
             likelihood, which is no bound any more where that happens.
 
@@ -127,7 +131,10 @@ def latent_ode(
         if rate is None:
             return values
         log_rates = jax.vmap(rate.apply, in_axes=(None, 0))(learnt["rate"], states)
-        return Timed(values, log_rates.reshape(-1), jnp.any(mask, axis=1), expected[-1])
+        # The count is 0 at the start and negative before it.
+        counts = jnp.append(expected, 0.0)
+        total = jnp.max(counts) - jnp.min(counts)
+        return Timed(values, log_rates.reshape(-1), jnp.any(mask, axis=1), total)
 
     def posterior_of(params, inputs, context):
         del context
@@ -171,7 +178,25 @@ def _path_of(
                 "latent_ode expected times, got a Grid without them; give Grid.times, or "
                 "common_times to the factory"
             )
-        times = jnp.asarray(common_times, jax.tree.leaves(state)[0].dtype)
-        return ode.solve_together(field, params, state, times, axis_name=EXAMPLES, **options)
+        solve = partial(ode.solve_together, field, params, state, axis_name=EXAMPLES, **options)
+        dtype = jax.tree.leaves(state)[0].dtype
+        return _both_ways(lambda times: solve(jnp.asarray(times, dtype)), common_times, start)
 
     return path
+
+
+def _both_ways(
+    solve: Callable[[tuple[float, ...]], ode.Solution], times: tuple[float, ...], start: float
+) -> ode.Solution:
+    """One solution at times that may lie on both sides of the start, if they rise."""
+    if times[0] >= start or times[-1] < times[0]:
+        return solve(times)
+    number = sum(time < start for time in times)
+    sides = [solve(times[:number][::-1])]
+    rows = [jax.tree.map(lambda x: x[::-1], sides[0][:2])]
+    if number < len(times):
+        sides.append(solve(times[number:]))
+        rows.append(sides[1][:2])
+    values, reached = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
+    stats = jax.tree.map(lambda *counts: sum(counts), *(side.stats for side in sides))
+    return ode.Solution(values, reached, stats)

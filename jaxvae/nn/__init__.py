@@ -10,6 +10,8 @@ from jaxvae.nn.convolution import convolve as convolve
 from jaxvae.nn.convolution import convolve_transposed as convolve_transposed
 from jaxvae.nn.coupling import Coupling as Coupling
 from jaxvae.nn.coupling import coupling_mlp as coupling_mlp
+from jaxvae.nn.encoders import recurrent_encoder as recurrent_encoder
+from jaxvae.nn.encoders import two_sided_encoder as two_sided_encoder
 from jaxvae.nn.gru_decay import gru_decay as gru_decay
 from jaxvae.nn.masked import masked_mlp as masked_mlp
 from jaxvae.nn.mlp import mlp as mlp
@@ -18,7 +20,6 @@ from jaxvae.nn.network import from_module as from_module
 from jaxvae.nn.ode_rnn import ode_rnn as ode_rnn
 from jaxvae.nn.precision import with_precision as with_precision
 from jaxvae.nn.recurrence import Recurrence as Recurrence
-from jaxvae.nn.recurrence import recurrent_encoder as recurrent_encoder
 from jaxvae.nn.recurrent import anticipating as anticipating
 from jaxvae.nn.recurrent import recurrent as recurrent
 from jaxvae.nn.vector_fields import affine as affine

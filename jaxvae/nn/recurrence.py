@@ -11,8 +11,6 @@ from jaxtyping import Bool, Float
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.nn.mlp import mlp
-from jaxvae.nn.network import Network
 
 
 class Recurrence(NamedTuple):
@@ -95,56 +93,3 @@ def gap_to(time: Scalar, times: Float[Array, " time"], observed: Bool[Array, " t
     """Time between the last observed row and another time; 0 if there is no such row."""
     last = jnp.max(jnp.where(observed, jnp.arange(times.shape[0]), 0))
     return jnp.where(jnp.any(observed), jnp.abs(time - times[last]), 0)
-
-
-def recurrent_encoder(recurrence: Recurrence, out_dim: int) -> Network:
-    """A vector for a series: the rows are read from the last to the first.
-
-    What comes out depends most on the beginning of the series, as the initial state of a latent
-    ODE does.
-
-    Args:
-        recurrence: what happens between and at the rows.
-        out_dim: length of the vector, an affine function of the last features.
-
-    Returns:
-        A network: ``apply(parameters, times, values, mask, start=None)``. A start time before the
-        first observed row lets the state evolve up to there; None ends at that row.
-
-    Raises:
-        ValueError: if ``out_dim`` is not a positive integer; when called, if shapes do not fit.
-
-    Reference: Chen et al. (2018), section 5 and figure 6.
-
-    Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from jaxvae import nn
-        >>> encoder = nn.recurrent_encoder(nn.recurrent(2, 25), 8)
-        >>> times, values, mask = jnp.arange(9.0), jnp.zeros((9, 2)), jnp.ones((9, 2), bool)
-        >>> encoder.apply(encoder.init(jax.random.key(0)), times, values, mask).shape
-        (8,)
-    """
-    _check.positive("out_dim of nn.recurrent_encoder", out_dim)
-    head = mlp((recurrence.features,), (out_dim,), hidden=())
-
-    def init(key: PRNGKey) -> PyTree:
-        first, second = jax.random.split(key)
-        return {"recurrence": recurrence.init(first), "head": head.init(second)}
-
-    def apply(
-        params: PyTree,
-        times: Float[Array, " time"],
-        values: Float[Array, "time channel"],
-        mask: Bool[Array, "time channel"],
-        start: Scalar | float | None = None,
-    ) -> Float[Array, " out"]:
-        times, values, mask = times[::-1], values[::-1], mask[::-1]
-        state, _ = run(recurrence, params["recurrence"], times, values, mask)
-        gap = jnp.zeros((), times.dtype)
-        if start is not None:
-            gap = gap_to(jnp.asarray(start, times.dtype), times, jnp.any(mask, axis=1))
-        evolved = recurrence.evolve(params["recurrence"], state, gap)
-        return head.apply(params["head"], recurrence.read(evolved))
-
-    return Network(init, apply)

@@ -188,6 +188,29 @@ def test_predictions_go_forwards_and_backwards_from_the_start():
         np.testing.assert_allclose(law.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
 
 
+def straddling_model(start, **options):
+    """The linear model whose state is that of another time than the first."""
+    return linear_model(constant_encoder(np.zeros(4)), common=True, start=start, **options)
+
+
+@pytest.mark.parametrize("start", [-0.4, 0.3, 0.9, 2.0, 2.5])
+def test_common_times_on_both_sides_of_the_start_are_reached_from_it(start):
+    model = straddling_model(start)
+    params, z0 = true_parameters(model), jnp.array([0.3, -0.8])
+    law = jax.jit(model.likelihood)(params, z0, Grid(None, jnp.ones((5, 2), bool)))
+    expected = [C @ jax.scipy.linalg.expm(A * (t - start)) @ z0 for t in TIMES]
+    np.testing.assert_allclose(law.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.9, 2.5])
+def test_a_rate_is_integrated_on_both_sides_of_the_start(start):
+    rate = nn.Network(lambda key: None, lambda params, z: jnp.log(1.7) + 0 * z[:1])
+    model = straddling_model(start, rate=rate)
+    params = true_parameters(model)
+    law = jax.jit(model.likelihood)(params, jnp.zeros(2), Grid(None, jnp.ones((5, 2), bool)))
+    assert float(law.expected) == pytest.approx(1.7 * max(2.0, start), rel=1e-5)
+
+
 def test_rows_that_a_failed_solve_did_not_reach_are_left_out():
     short = ode.adaptive(1e-6, 1e-8, max_steps=6)
     encoder = constant_encoder(np.zeros(4))

@@ -56,12 +56,20 @@ def by_hand(name):
 
     def loop(params, times, values, mask, end):
         state, last, past = recurrence.initial(values.dtype), None, []
+
+        def gap(time):
+            return jnp.zeros(()) if last is None else jnp.abs(time - last)
+
         for time, x, m in zip(times, values, mask, strict=True):
-            evolved = evolve(params, state, jnp.zeros(()) if last is None else abs(time - last))
+            evolved = evolve(params, state, gap(time))
             past.append(recurrence.read(evolved))
             if m.any():
                 state, last = update(params, evolved, x, m), time
-        return state, jnp.stack(past), recurrence.read(evolve(params, state, abs(end - last)))
+        return (
+            state,
+            jnp.stack(past) if past else None,
+            recurrence.read(evolve(params, state, gap(end))),
+        )
 
     return loop
 
@@ -98,6 +106,26 @@ def test_an_encoder_reads_the_rows_from_the_last_to_the_first(name):
         close(codes[-1], features @ head["kernel"] + head["bias"])
     # A gated unit without gaps is alone in knowing nothing of time.
     assert (np.abs(codes[0] - codes[1]).max() > 1e-4) == (name != "gru")
+
+
+@every_recurrence
+@pytest.mark.parametrize("start", [-1.4, 1.0, 9.0])
+def test_a_two_sided_encoder_reads_both_sides_towards_the_start(name, start):
+    encoder = nn.two_sided_encoder(recipe.build(RECIPES[name]), 3)
+    params = jax.tree.map(lambda leaf: leaf + 0.05, jax.jit(encoder.init)(jax.random.key(0)))
+    times, values, mask = series()
+    earlier = np.asarray(times) < start
+    sides = {
+        "before": [x[earlier] for x in (times, values, mask)],
+        "after": [x[~earlier][::-1] for x in (times, values, mask)],
+    }
+    features = []
+    for side, rows in sides.items():
+        *_, last = by_hand(name)(params[side], *rows, start)
+        features.append(last)
+    head = params["head"]["layers"][0]
+    code = jax.jit(encoder.apply)(params, times, values, mask, start)
+    close(code, jnp.concatenate(features) @ head["kernel"] + head["bias"])
 
 
 def test_without_a_start_an_encoder_ends_at_the_first_observed_row():
