@@ -39,7 +39,7 @@ def processors(count: int) -> Iterator[list[int] | None]:
 def describe() -> dict[str, Any]:
     """Versions, device, processor and date, for the record beside every figure."""
     versions = {"python": platform.python_version()}
-    for package in ("jax", "jaxlib", "torch", "numpy"):
+    for package in ("jax", "jaxlib", "flax", "optax", "diffrax", "torch", "torchdiffeq", "numpy"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

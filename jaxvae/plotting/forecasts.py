@@ -1,0 +1,105 @@
+"""Pictures of series that are continued beyond what was observed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from jaxvae.plotting.palette import BLUE, CYCLE, GREY, ORANGE
+
+
+def forecasts(
+    found: Mapping[str, ArrayLike],
+    truth: ArrayLike,
+    observed: ArrayLike,
+    *,
+    window: tuple[int, int],
+    states: ArrayLike | None = None,
+    groups: Mapping[str, ArrayLike] | None = None,
+    title: str = "",
+) -> Figure:
+    """Series in the plane, what models make of them, and latent paths (Bath report, figure 20).
+
+    Args:
+        found: for each model (series, time, 2); NaN where it says nothing.
+        truth: (series, time, 2), NaN where there is none.
+        observed: (series, point, 2), NaN where nothing was observed.
+        window: the first time index that was observed and the first one after.
+        states: (path, time, latent), drawn in a panel of their own in their first two principal
+            components.
+        groups: name of each colour of the paths, and which of them have it (path,).
+        title: of the figure.
+
+    Raises:
+        ValueError: if shapes do not fit together, or a series is not in the plane.
+    """
+    true_paths, dots = np.asarray(truth), np.asarray(observed)
+    paths = {name: np.asarray(each) for name, each in found.items()}
+    if true_paths.ndim != 3 or true_paths.shape[2] != 2:
+        raise ValueError(f"forecasts expected truth (series, time, 2), got {true_paths.shape}")
+    for name, each in paths.items():
+        if each.shape != true_paths.shape:
+            raise ValueError(
+                f"forecasts expected those of {name} in the shape of the truth, "
+                f"{true_paths.shape}, got {each.shape}"
+            )
+    panels = len(paths) + (states is not None)
+    figure = Figure(figsize=(4.6 * panels, 4.6), dpi=150, layout="constrained")
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    for panel, (name, each) in zip(axes, paths.items(), strict=False):
+        _draw_forecasts(panel, each, true_paths, dots, window)
+        panel.set(title=name)
+    if states is not None:
+        _draw_states(axes[-1], np.asarray(states), groups or {})
+    figure.suptitle(title)
+    return figure
+
+
+def _draw_forecasts(
+    panel: Any, found: np.ndarray, truth: np.ndarray, dots: np.ndarray, window: tuple[int, int]
+) -> None:
+    first, end = window
+    outside = np.ones(truth.shape[1], bool)
+    outside[first:end] = False
+    inside = np.where(outside[:, None], np.nan, found)
+    beyond = np.where(outside[:, None], found, np.nan)
+    layers = (
+        (truth, "true", {"color": GREY, "linewidth": 4, "alpha": 0.4}),
+        (dots, "observed", {"color": "black", "marker": ".", "markersize": 3, "linestyle": ""}),
+        (inside, "reconstructed", {"color": BLUE, "linewidth": 1.5}),
+        (beyond, "extrapolated", {"color": ORANGE, "linewidth": 1.5}),
+    )
+    for values, name, style in layers:
+        if np.isfinite(values).any():
+            first_line, *_ = panel.plot(values[..., 0].T, values[..., 1].T, **style)
+            first_line.set_label(name)
+    low, high = np.nanmin(truth, axis=(0, 1)), np.nanmax(truth, axis=(0, 1))
+    margin = 0.1 * (high - low)
+    panel.set_aspect("equal")
+    panel.set(xlabel="x", ylabel="y")
+    panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
+    panel.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize="small")
+
+
+def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]) -> None:
+    flat = states.reshape(-1, states.shape[-1])
+    centre = flat.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(flat - centre, full_matrices=False)
+    share = np.sum(lengths[:2] ** 2) / np.sum(lengths**2)
+    plane = (states - centre) @ directions[:2].T
+    members = groups or {"": np.ones(len(states), bool)}
+    for color, (name, own) in zip(CYCLE, members.items(), strict=False):
+        paths = plane[np.asarray(own, bool)]
+        style = {"color": color, "linewidth": 0.6, "alpha": 0.35}
+        lines = panel.plot(paths[..., 0].T, paths[..., 1].T, **style)
+        for line in lines[:1]:
+            line.set_label(name)
+    panel.set(title="latent paths", xlabel="first component", ylabel="second component")
+    panel.text(0.02, 0.02, f"{share:.0%} of the variance", transform=panel.transAxes)
+    if groups:
+        legend = panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+        for handle in legend.legend_handles:
+            handle.set_alpha(1.0)
