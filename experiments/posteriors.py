@@ -6,7 +6,7 @@ batches of 128, about 30,000 steps, static binarised MNIST, 1,000 importance sam
     python -m experiments.posteriors --seeds 3
 
 What is added to it, for all families alike, is a cosine decay of the learning rate and a weight of
-the KL that grows from 0 to 1 over the first 8 epochs. Without the latter many latents are given up
+the KL that grows from 0 to 1 over the first 20 epochs. Without the latter many latents are given up
 in the first epochs, for good, and a posterior with more freedom has little to gain.
 
 Each family has a folder of its own inside the run's, as a run of one model with all seeds; the
@@ -66,7 +66,7 @@ class Config:
             batch_size=128,
             optimiser="rmsprop",
             schedule="cosine",
-            kl_warmup_epochs=8,
+            kl_warmup_epochs=20,
         )
     )
     running: Running = field(default_factory=Running)

@@ -14,6 +14,7 @@ from jaxvae import data, plotting
 from jaxvae.model import EXAMPLES
 
 MEASURES = ("rmse_clean", "rmse_noisy", "rmse_backward", "rmse_inside", "test_bound_nats")
+TITLES = {"latent_ode": "latent ODE", "rnn": "RNN", "rnn_with_gaps": "RNN that is told the times"}
 DRAWN = 400
 """Test series whose latent paths are drawn."""
 SHOWN = 4
@@ -136,7 +137,7 @@ def _figure(kept: dict[str, Any], points: int) -> Figure:
     shown = np.concatenate(turns)
     states = next((own["states"] for own in kept.values() if "states" in own), None)
     return plotting.forecasts(
-        {name.replace("_", " "): own["forecasts"][shown] for name, own in kept.items()},
+        {TITLES[name]: own["forecasts"][shown] for name, own in kept.items()},
         first["truth"][shown],
         first["observed"][shown],
         window=(BEYOND, BEYOND + WINDOW),

@@ -8,6 +8,7 @@ from jaxvae.plotting.estimation import density_fits as density_fits
 from jaxvae.plotting.estimation import descent_paths as descent_paths
 from jaxvae.plotting.estimation import objective_curve as objective_curve
 from jaxvae.plotting.forecasts import forecasts as forecasts
+from jaxvae.plotting.forecasts import interpolations as interpolations
 from jaxvae.plotting.images import image_grid as image_grid
 from jaxvae.plotting.images import reconstructions as reconstructions
 from jaxvae.plotting.images import traversals as traversals

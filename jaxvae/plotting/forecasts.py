@@ -1,6 +1,6 @@
 """Pictures of series that are continued beyond what was observed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,54 @@ def forecasts(
     return figure
 
 
+def interpolations(
+    times: ArrayLike,
+    target: ArrayLike,
+    found: ArrayLike,
+    *,
+    seen: ArrayLike,
+    titles: Sequence[str],
+    label: str = "time",
+    columns: int = 3,
+) -> Figure:
+    """Series that were filled in, each in a panel.
+
+    Args:
+        times: (time,), common to all.
+        target: (panel, time), NaN where there is none.
+        found: (panel, time).
+        seen: (panel, time), True where the target was given.
+        titles: of the panels.
+        label: of the axis of time.
+        columns: of panels.
+
+    Raises:
+        ValueError: if shapes do not fit together.
+    """
+    along, truth, means, given = (np.asarray(x) for x in (times, target, found, seen))
+    expected = (len(titles), len(along))
+    for name, each in (("target", truth), ("found", means), ("seen", given)):
+        if each.shape != expected:
+            raise ValueError(f"interpolations expected {name} {expected}, got {each.shape}")
+    rows = -(-len(titles) // columns)
+    size = (4.0 * columns, 2.4 * rows)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for number, panel in enumerate(axes[: len(titles)]):
+        hidden = np.where(given[number], np.nan, truth[number])
+        panel.plot(along, means[number], color=BLUE, linewidth=1.5, label="mean")
+        if np.isfinite(hidden).any():
+            panel.plot(along, hidden, ".", color=GREY, markersize=3, label="not seen")
+        shown = np.where(given[number], truth[number], np.nan)
+        panel.plot(along, shown, "o", color="black", markersize=3.5, label="seen")
+        panel.set(title=titles[number])
+    for panel in axes[len(titles) :]:
+        panel.set_visible(False)
+    axes[0].legend(fontsize="small")
+    figure.supxlabel(label)
+    return figure
+
+
 def _draw_forecasts(
     panel: Any, found: np.ndarray, truth: np.ndarray, dots: np.ndarray, window: tuple[int, int]
 ) -> None:
@@ -81,7 +129,7 @@ def _draw_forecasts(
     panel.set(xlabel="x", ylabel="y")
     panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
     panel.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize="small")
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
 
 
 def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]) -> None:
@@ -100,6 +148,8 @@ def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]
     panel.set(title="latent paths", xlabel="first component", ylabel="second component")
     panel.text(0.02, 0.02, f"{share:.0%} of the variance", transform=panel.transAxes)
     if groups:
-        legend = panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+        legend = panel.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small"
+        )
         for handle in legend.legend_handles:
             handle.set_alpha(1.0)

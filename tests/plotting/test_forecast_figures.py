@@ -53,9 +53,33 @@ def test_latent_paths_are_drawn_in_their_principal_plane_by_group():
     assert "100%" in panel.texts[0].get_text()
 
 
+def fill(found=None, **changes):
+    wave = np.stack([np.sin(ANGLE), np.cos(ANGLE)])
+    arguments = {"seen": wave > 0, "titles": ["a", "b"], "label": "hours"} | changes
+    return plotting.interpolations(ANGLE, wave, wave + 0.1 if found is None else found, **arguments)
+
+
+def test_what_was_seen_and_what_was_not_are_told_apart():
+    figure = fill()
+    first, second, unused = figure.axes
+    assert (first.get_title(), second.get_title()) == ("a", "b")
+    assert not unused.get_visible()
+    values = np.sin(ANGLE)
+    np.testing.assert_array_equal(layers(first)["mean"].get_ydata(), values + 0.1)
+    np.testing.assert_array_equal(
+        layers(first)["seen"].get_ydata(), np.where(values > 0, values, np.nan)
+    )
+    np.testing.assert_array_equal(
+        layers(first)["not seen"].get_ydata(), np.where(values > 0, np.nan, values)
+    )
+    everything = fill(seen=np.ones((2, len(ANGLE)), bool)).axes[0]
+    assert set(layers(everything)) == {"mean", "seen"}
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: fill(np.zeros((2, 3))), r"found \(2, 30\), got \(2, 3\)"),
         (lambda: draw(truth=TRUTH[..., :1]), r"\(series, time, 2\), got \(2, 30, 1\)"),
         (lambda: draw({"a": TRUTH[:1]}), r"of a in the shape of the truth, \(2, 30, 2\), got \(1"),
     ],

@@ -1,0 +1,238 @@
+"""Irregular series filled in by a latent ODE: Rubanova, Chen and Duvenaud (2019).
+
+    python -m experiments.interpolation --dataset periodic
+    python -m experiments.interpolation --dataset physionet --data-dir FOLDER
+
+periodic: sinusoids of random frequency and level, of which some points are observed; all points of
+the test series are compared with the means, as in the paper's table 3.
+
+physionet: 37 variables over 48 hours in intensive care, in bins of 6 minutes and scaled to [0, 1]
+over all records; what was observed of the test records is compared with the means given the same
+observations, as in the paper's table 4. Here set A alone, 4,000 records, and 37 channels.
+
+The error is the mean of squared differences over all compared values. Means are those of the
+decoder at the mean of q. Seeds share the data of the first one and differ in parameters and noise.
+"""
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+import jaxvae
+from experiments.interpolation_data import Problem, Rows, Series, example_of, load
+from experiments.options import check_positive, check_running, check_sizes
+from jaxvae import data, metrics, models, nn, objectives, ode, plotting, training
+from jaxvae.model import EXAMPLES
+
+
+@dataclass(frozen=True)
+class Model:
+    """Sizes of the networks."""
+
+    latent_dim: int = 10
+    """Of the latent state."""
+    units: int = 40
+    """Of the recurrent encoder."""
+    hidden: int = 100
+    """Of the perceptrons for the flow, the decoder and between the encoder's rows."""
+    encoder: Literal["gru", "ode_rnn"] = "gru"
+    """A gated unit that is told the gaps, or one whose state flows through them."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Adam with a cosine decay of the learning rate to 0."""
+
+    steps: int = 10_000
+    """Of the optimiser."""
+    batch_size: int = 50
+    """Series in a step."""
+    learning_rate: float = 5e-3
+    """At its highest."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the run is kept, and how often it is repeated."""
+
+    out: str | None = None
+    """Folder of the run; runs/interpolation/TIME by default."""
+    resume: bool = False
+    """Continue the interrupted run in --out; its other options must be the same."""
+    overwrite: bool = False
+    """Replace the run that is already in --out."""
+    seed: int = 0
+    """First seed."""
+    seeds: int = 1
+    """Number of seeds, trained in one compiled run."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the experiment."""
+
+    problem: Problem = field(default_factory=Problem)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    running: Running = field(default_factory=Running)
+
+
+PANELS = 6
+"""Of the picture."""
+
+
+def check(config: Config) -> None:
+    """Refuse what cannot be run, before anything is written."""
+    check_positive(config.training, ("steps", "batch_size", "learning_rate"))
+    check_sizes(config.model, ("latent_dim", "units", "hidden"))
+    check_positive(config.running, ("seeds",))
+    check_running(config.running)
+    if config.problem.series < 10:
+        raise ValueError(f"--series expected at least 10, got {config.problem.series}")
+
+
+def build(config: Model, series: Series) -> jaxvae.LatentVariableModel:
+    """The latent ODE, with its start at the first time."""
+    dim, hidden = config.latent_dim, (config.hidden,)
+    channels = series.train.values.shape[-1]
+    recurrence = {
+        "gru": partial(nn.recurrent, cell=nn.gru_cell),
+        "ode_rnn": nn.ode_rnn,
+    }[config.encoder](channels, config.units)
+    return models.latent_ode(
+        encoder=nn.recurrent_encoder(recurrence, 2 * dim),
+        dynamics=nn.mlp((dim,), (dim,), hidden=hidden, activation=nn.tanh),
+        decoder=nn.mlp((dim,), (channels,), hidden=hidden),
+        latent_dim=dim,
+        channels=channels,
+        common_times=series.times,
+        integrator=ode.adaptive(1e-3, 1e-4, max_steps=512),
+    )
+
+
+def fit(config: Config, model: jaxvae.LatentVariableModel, series: Series, run: Any) -> Any:
+    """All seeds in one compiled run."""
+    options, running = config.training, config.running
+    return jaxvae.fit(
+        partial(objectives.elbo, model),
+        model.init,
+        series.train,
+        key=jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds)),
+        num_steps=options.steps,
+        batch_size=options.batch_size,
+        prepare=partial(example_of, len(series.times)),
+        optimiser=optax.adam(optax.cosine_decay_schedule(options.learning_rate, options.steps)),
+        log_every=min(20, options.steps),
+        run=run,
+    )
+
+
+def predict(model: jaxvae.LatentVariableModel, params: Any, rows: Rows, length: int) -> Array:
+    """Means on the grid, (series, time, channel), a part of the series at a time."""
+    count = len(rows.places)
+    size = next(size for size in range(50, 0, -1) if count % size == 0)
+
+    def one(row: Rows) -> Array:
+        example = example_of(length, row)
+        z = model.posterior(params, example.inputs, example.context).mean
+        return model.likelihood(params, z, example.context).mean
+
+    parts = jax.tree.map(lambda x: jnp.reshape(x, (count // size, size, *x.shape[1:])), rows)
+    means = jax.lax.map(jax.vmap(one, axis_name=EXAMPLES), parts)
+    return means.reshape(count, *means.shape[2:])
+
+
+def evaluate(
+    config: Config, model: jaxvae.LatentVariableModel, params: Any, series: Series
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Errors and bounds of all seeds, and the first one's means for the first test series."""
+    length, running = len(series.times), config.running
+    examples = jax.jit(jax.vmap(partial(example_of, length)))(series.test)
+    target, mask = np.asarray(examples.target), np.asarray(examples.context.mask)
+    means = jax.jit(partial(predict, model, length=length))
+    loss = partial(objectives.elbo, model)
+    members = training.members_of(params, running.seeds)
+    keys = jax.random.split(jax.random.key(running.seed), running.seeds)
+    found = [np.asarray(means(own, series.test)) for own in members]
+    bounds = [
+        metrics.evaluate(loss, own, examples, key=key).mean.bound
+        for own, key in zip(members, keys, strict=True)
+    ]
+    values, known = np.asarray(series.train.values), np.asarray(series.train.mask)
+    average = np.sum(values, axis=(0, 1), where=known) / np.maximum(known.sum((0, 1)), 1)
+    return {
+        "test_mse": np.array([np.mean((own - target)[mask] ** 2) for own in found]),
+        "test_elbo_nats": np.array(bounds),
+        "test_mse_of_channel_means": np.mean((average - target)[mask] ** 2),
+    }, found[0]
+
+
+def draw(problem: Problem, series: Series, means: np.ndarray) -> Any:
+    """Six periodic test series, or six often measured variables of the first test record."""
+    test, length = series.test, len(series.times)
+    some = jax.tree.map(lambda x: x[:PANELS], test)
+    examples = jax.vmap(partial(example_of, length))(some)
+    shown = np.where(examples.context.mask, examples.target, np.nan)
+    if problem.dataset == "periodic":
+        grid = np.array(series.times, np.float32)
+        seen = np.stack([np.isin(grid, np.asarray(own)) for own in some.observed.times])
+        return plotting.interpolations(
+            grid,
+            shown[..., 0],
+            means[:PANELS, :, 0],
+            seen=seen,
+            titles=[f"test series {number}" for number in range(len(seen))],
+        )
+    often = np.argsort(-np.isfinite(shown[0]).sum(0))[:PANELS]
+    return plotting.interpolations(
+        48 * np.array(series.times),
+        shown[0].T[often],
+        means[0].T[often],
+        seen=np.isfinite(shown[0].T[often]),
+        titles=[list(data.PHYSIONET_UNITS)[channel] for channel in often],
+        label="hours",
+    )
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Train, measure, draw and save; returns the metrics."""
+    check(config)
+    running = config.running
+    series = load(config.problem, running.seed)
+    model = build(config.model, series)
+    out = running.out or f"runs/interpolation/{time.strftime('%Y%m%d-%H%M%S')}"
+    with training.open_run(
+        out,
+        config,
+        members=running.seeds,
+        resume=running.resume,
+        overwrite=running.overwrite,
+        may_change=("out", "resume", "overwrite"),
+    ) as run:
+        result = fit(config, model, series, run)
+        figures, means = evaluate(config, model, result.params, series)
+        report = run.save_metrics(
+            {
+                "experiment": "interpolation",
+                "dataset": config.problem.dataset,
+                **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+                **figures,
+                **training.training_metrics(result, run.history()),
+            }
+        )
+        run.save_figure("elbo", plotting.elbo_curve(run.history()))
+        run.save_figure("interpolations", draw(config.problem, series, means))
+    print(training.format_metrics(report))
+    print(f"\nPictures, metrics and checkpoints: {run.directory}")
+    return report
+
+
+if __name__ == "__main__":
+    training.command_line(main, Config)

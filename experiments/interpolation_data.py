@@ -1,0 +1,93 @@
+"""Irregular series on grids of common times: sinusoids, and records of intensive care."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import jaxvae
+from jaxvae import data, models
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The series."""
+
+    dataset: Literal["periodic", "physionet"] = "periodic"
+    """Simulated sinusoids, or records of intensive care."""
+    data_dir: str | None = None
+    """Folder with the original files; JAXVAE_DATA comes after it."""
+    observed_fraction: float = 0.2
+    """Of the points of a periodic series."""
+    series: int = 1000
+    """Periodic series, of which a fifth are tested on."""
+
+
+class Rows(NamedTuple):
+    """Series on a grid of times that all have in common.
+
+    Attributes:
+        observed: what is encoded, each at its own times.
+        places: where on the grid the rows of ``values`` and ``mask`` belong.
+        values: what is compared, (series, row, channel).
+        mask: likewise, True where there is a value.
+    """
+
+    observed: data.TimeSeries
+    places: Array | np.ndarray
+    values: Array | np.ndarray
+    mask: Array | np.ndarray
+
+
+class Series(NamedTuple):
+    """The data of a run: the grid, and what is learnt from and tested on."""
+
+    times: tuple[float, ...]
+    train: Rows
+    test: Rows
+
+
+def load(problem: Problem, seed: int) -> Series:
+    """The series of a data set, divided 80 : 20."""
+    return (_periodic if problem.dataset == "periodic" else _physionet)(problem, seed)
+
+
+def _periodic(problem: Problem, seed: int) -> Series:
+    drawn = data.periodic(
+        problem.series, observed_fraction=problem.observed_fraction, key=jax.random.key(seed)
+    )
+    target = drawn.target
+    places = np.broadcast_to(np.arange(target.times.shape[1]), target.times.shape)
+    rows = Rows(drawn.observed, places, target.values, target.mask)
+    train = problem.series - problem.series // 5
+    times = tuple(np.asarray(target.times[0], float).tolist())
+    return Series(times, *(jax.tree.map(lambda x, s=s: x[s], rows) for s in _halves(train)))
+
+
+def _halves(count: int) -> tuple[slice, slice]:
+    return slice(None, count), slice(count, None)
+
+
+def _physionet(problem: Problem, seed: int) -> Series:
+    bins = 480
+    records = data.physionet2012(problem.data_dir, time_unit=48.0, range_over_all=True, seed=seed)
+
+    def rows(part: data.IcuRecords) -> Rows:
+        series = part.series
+        return Rows(series, np.rint(series.times * bins).astype(int), series.values, series.mask)
+
+    times = tuple((np.arange(bins + 1) / bins).tolist())
+    return Series(times, rows(records.train), rows(records.test))
+
+
+def example_of(length: int, row: Rows, *, key: Any = None) -> jaxvae.Example:
+    """Encoder's input, and the target on the grid."""
+    del key
+    # Padding repeats a row's time; adding keeps what is observed there.
+    zeros = jnp.zeros((length, row.values.shape[-1]), row.values.dtype)
+    seen = jnp.zeros(zeros.shape, jnp.int32).at[row.places].add(row.mask.astype(jnp.int32))
+    target = zeros.at[row.places].add(jnp.where(row.mask, row.values, 0))
+    return jaxvae.Example(row.observed, target, models.Grid(None, seen > 0))

@@ -1,0 +1,115 @@
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import interpolation
+from experiments.interpolation import Config, Model, Running, Training
+from experiments.interpolation_data import Problem, Rows, example_of, load
+from jaxvae import data, training
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+CONTRACT = {"experiment", "dataset", "seeds", "steps", "train_seconds", "compile_seconds"}
+CONTRACT |= {"steps_per_second", "device", "jax_version", "parameters_sha256"}
+SMALL = Model(latent_dim=3, units=4, hidden=5)
+
+
+def configure(out, **running):
+    return Config(
+        problem=Problem(series=15),
+        model=SMALL,
+        training=Training(steps=3, batch_size=4),
+        running=Running(out=str(out), seeds=2, **running),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("filled") / "run"
+    return out, interpolation.main(configure(out))
+
+
+def test_the_experiment_keeps_its_contract(run):
+    out, report = run
+    assert json.loads((out / "metrics.json").read_text()) == report
+    assert report.keys() >= CONTRACT | {"test_mse", "test_mse_sd", "test_elbo_nats"}
+    assert {path.stem for path in out.glob("*.png")} == {"elbo", "interpolations"}
+    # A unit sinusoid has the variance 1/2 about its mean.
+    assert report["test_mse_of_channel_means"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_series_stands_on_the_grid_where_it_was_measured():
+    series = data.TimeSeries(jnp.array([0.0, 0.2, 0.2]), jnp.zeros((3, 1)), jnp.ones((3, 1), bool))
+    mask = jnp.array([[True], [True], [False]])  # the last row is padding
+    row = Rows(series, jnp.array([0, 2, 2]), jnp.array([[5.0], [7.0], [jnp.nan]]), mask)
+    example = jax.jit(lambda row: example_of(4, row))(row)
+    np.testing.assert_array_equal(example.target[:, 0], [5.0, 0.0, 7.0, 0.0])
+    np.testing.assert_array_equal(example.context.mask[:, 0], [True, False, True, False])
+
+
+def test_periodic_series_are_divided_and_compared_at_all_times():
+    series = load(Problem(series=20, observed_fraction=0.3), seed=3)
+    drawn = data.periodic(20, observed_fraction=0.3, key=jax.random.key(3))
+    np.testing.assert_array_equal(series.train.values, drawn.target.values[:16])
+    np.testing.assert_array_equal(series.test.observed.values, drawn.observed.values[16:])
+    np.testing.assert_array_equal(np.float32(series.times), drawn.target.times[0])
+    examples = jax.vmap(lambda row: example_of(100, row))(series.test)
+    np.testing.assert_array_equal(examples.target, drawn.target.values[16:])
+    assert examples.context.mask.all()
+
+
+def test_records_stand_in_their_bins_and_nothing_is_lost(data_dir):
+    if not (data_dir / "physionet2012").exists():
+        pytest.skip("there is no folder physionet2012")
+    series = load(Problem("physionet"), seed=0)
+    few = jax.tree.map(lambda x: x[:20], series.test)
+    examples = jax.jit(jax.vmap(lambda row: example_of(len(series.times), row)))(few)
+    assert len(series.times) == 481
+    assert len(series.test.places) == 800
+    for row in range(20):
+        own = np.asarray(examples.context.mask[row])
+        assert own.sum() == few.mask[row].sum()
+        bins, channels = np.nonzero(own)
+        order = np.nonzero(few.mask[row])
+        times = few.observed.times[row][order[0]]
+        np.testing.assert_allclose(np.array(series.times)[bins], times, atol=1e-6)
+        np.testing.assert_array_equal(channels, order[1])
+        np.testing.assert_array_equal(
+            np.asarray(examples.target[row])[own], few.values[row][few.mask[row]]
+        )
+
+
+def test_means_do_not_depend_on_how_the_series_are_shared_out(run):
+    config = configure("unused")
+    series = load(config.problem, 0)
+    model = interpolation.build(SMALL, series)
+    params = model.init(jax.random.key(0))
+    length = len(series.times)
+    rows = jax.tree.map(lambda *x: jnp.concatenate(x), series.test, series.train)
+    together = interpolation.predict(model, params, rows, length)
+    apart = interpolation.predict(model, params, series.test, length)
+    np.testing.assert_allclose(together[:3], apart, atol=2e-3)  # tolerance of the solver: 1e-3
+
+
+WRONG = ["--steps 0", "--batch-size 0", "--learning-rate nan", "--latent-dim 0", "--units 0"]
+WRONG += ["--hidden -1", "--series 9", "--observed-fraction 0", "--seeds 0", "--seed -1"]
+WRONG += ["--dataset other", "--resume"]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_values_are_refused_before_anything_is_written(
+    monkeypatch, capsys, tmp_path, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAXVAE_COMPILATION_CACHE", "off")
+    monkeypatch.setattr(sys, "argv", ["interpolation", *arguments.split()])
+    with pytest.raises(SystemExit) as leaving:
+        training.command_line(interpolation.main, Config)
+    assert leaving.value.code == 2
+    said = capsys.readouterr().err
+    assert arguments.split()[0].strip("-").replace("-", "_") in said.replace("-", "_")
+    assert not list(tmp_path.iterdir())
