@@ -138,9 +138,22 @@ def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:
     }
 
 
+def check_fixed(options: Training) -> None:
+    """Refuse what the set-up has no place for, as its optimiser is that of the paper."""
+    free = ("epochs", "batch_size", "learning_rate", "compute")
+    for option in dataclasses.fields(Training):
+        got = getattr(options, option.name)
+        if option.name not in free and got != option.default:
+            raise ValueError(
+                f"--{option.name.replace('_', '-')} expected {option.default}, got {got}: "
+                "importance_weighted has the optimiser and the bounds of its paper"
+            )
+
+
 def main(config: Config) -> dict[str, Any]:
     """Train and compare all candidates; returns the metrics."""
     check_options(config.training, config.running, validation=False)
+    check_fixed(config.training)
     candidates.check("--candidates", config.model.candidates)
     check_sizes(config.model, ("latent_dim", "nll_samples"))
     seed = config.running.seed

@@ -28,6 +28,12 @@ def event_shape(owner: str, expected: Shape, got: Shape) -> None:
         )
 
 
+def of_type(name: str, value: Any, expected: type) -> None:
+    """Raise unless a record is of the kind that is read from."""
+    if not isinstance(value, expected):
+        raise ValueError(f"{name} expected {expected.__name__}(...), got {value!r}")
+
+
 def positive(name: str, value: Any) -> None:
     """Raise unless a setting is an integer and at least one."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:

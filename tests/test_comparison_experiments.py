@@ -113,6 +113,11 @@ def test_the_learning_rate_falls_in_stages_of_three_to_the_power_of_i():
             replace(BOUNDS, model=importance_weighted.Model(nll_samples=0)),
             "--nll-samples expected a positive number",
         ),
+        (
+            importance_weighted,
+            replace(BOUNDS, training=replace(TRAINING, kl_warmup_epochs=1)),
+            "--kl-warmup-epochs expected 0, got 1",
+        ),
     ],
 )
 def test_options_that_cannot_be_run_are_refused_before_anything_is_written(

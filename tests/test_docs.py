@@ -65,3 +65,17 @@ def test_links_between_pages_exist():
     for page in ("distributions.md", "divergences.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", (DOCS / page).read_text()):
             assert (DOCS / target).exists(), target
+
+
+def test_the_model_of_ones_own_trains_and_is_evaluated():
+    page = (DOCS / "estimators.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page[page.index("## A model of") :], re.DOTALL)
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 3
+    history = names["result"].history
+    assert history[-1]["bound"] > history[0]["bound"]
+    # 64 independent bits of probability 0.3 are all there is to learn.
+    assert abs(names["weights"].log_likelihood.mean() + 64 * 0.6109) < 4
+    assert (names["report"]["inference"].signal_to_noise > 0).all()

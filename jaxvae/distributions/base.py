@@ -108,6 +108,7 @@ class Factorised:
 
     def log_prob(self: Any, value: Num[Array, "*event"]) -> Scalar:
         """Log-density or log-mass of one event, in nats; minus infinity outside the support."""
+        value = jnp.asarray(value)
         _check.event_shape(f"{type(self).__name__}.log_prob", self.event_shape, value.shape)
         return jnp.sum(self.log_prob_by_factor(value))
 

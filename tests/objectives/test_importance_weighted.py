@@ -338,3 +338,15 @@ def test_double_reparameterisation_needs_a_path():
             num_samples=2,
             gradient=objectives.doubly_reparameterised,
         )
+
+
+def test_settings_of_another_bound_are_refused(without_type_checks):
+    """They would be left unread, or be missed as an attribute."""
+    model, params, example = None, None, None
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match=r"expected ImportanceSettings\(\.\.\.\), got ElboSett"):
+        objectives.iwae(
+            model, params, example, key=key, settings=objectives.ElboSettings(), num_samples=2
+        )
+    with pytest.raises(ValueError, match=r"settings of elbo expected ElboSettings"):
+        objectives.elbo(model, params, example, key=key, settings=objectives.ImportanceSettings())

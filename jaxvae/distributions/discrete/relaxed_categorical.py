@@ -94,6 +94,7 @@ class RelaxedCategorical(Explicit):
     def log_prob(self, value: Float[Array, "*event"]) -> Scalar:
         r"""$\log (K - 1)! + (K - 1)\log\tau + \sum_k \log\mathrm{softmax}(s)_k - \log x_k$."""
         _check.event_shape("RelaxedCategorical.log_prob", self.event_shape, value.shape)
+        check_temperature("RelaxedCategorical", self.log_temperature)
         inside = jnp.all((value > 0) & (value < jnp.inf))
         log_x = jnp.log(jnp.where(inside, value, 1.0))
         s = self._centred() - jnp.exp(self.log_temperature) * log_x

@@ -88,7 +88,7 @@ class LowRankNormal(Explicit):
     @property
     def variance(self) -> Float[Array, " d"]:
         r"""Of each coordinate, $\sigma_i^2 + \sum_k W_{ik}^2$."""
-        return jnp.exp(2.0 * self.log_scale) + jnp.sum(jnp.square(self.factor), axis=1)
+        return jnp.exp(2.0 * self.log_scale) + jnp.sum(jnp.square(self.factor), axis=-1)
 
     @property
     def covariance(self) -> Float[Array, "d d"]:

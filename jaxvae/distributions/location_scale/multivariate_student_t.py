@@ -135,6 +135,7 @@ class MultivariateStudentT:
 
     def entropy(self) -> Scalar:
         r"""$\frac{\nu + d}2(\psi(\frac{\nu + d}2) - \psi(\frac\nu2)) - \log p(\mu)$, in nats."""
+        _check.event_shape("MultivariateStudentT.entropy", (), self.log_df.shape)
         step = 0.5 * len(self.loc)
         half = 0.5 * jnp.exp(self.log_df)
         whole = half + step
