@@ -22,16 +22,17 @@ def same_shape(owner: str, **arrays: Array) -> None:
 def event_shape(owner: str, expected: Shape, got: Shape) -> None:
     """Raise unless an event has the shape of its distribution."""
     if tuple(got) != tuple(expected):
+        is_batch = len(got) > len(expected)
         raise ValueError(
             f"{owner} expected one event of shape {tuple(expected)}, got {tuple(got)}; "
-            "jax.vmap over any batch axis"
+            + ("jax.vmap over any batch axis" if is_batch else "make the sizes agree")
         )
 
 
 def of_type(name: str, value: Any, expected: type) -> None:
     """Raise unless a record is of the kind that is read from."""
     if not isinstance(value, expected):
-        raise ValueError(f"{name} expected {expected.__name__}(...), got {value!r}")
+        raise ValueError(f"{name} expected {expected.__name__}(...), got {type(value).__name__}")
 
 
 def positive(name: str, value: Any) -> None:

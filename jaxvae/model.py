@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree, Scalar
 from jaxvae.distributions import Distribution
 
@@ -88,6 +89,7 @@ def log_weight(
 
     Reference: AE + VAE notes, "Estimation of the marginal likelihood".
     """
+    _check.of_type("example of log_weight", example, Example)
     q = model.posterior(params, example.inputs, example.context)
     z, log_q = q.sample_and_log_prob(key)
     log_joint = model.prior(params, example.context).log_prob(z) + model.likelihood(

@@ -81,6 +81,7 @@ def elbo(
         lecture, SGVB; free bits: Kingma et al. (2016), appendix C.8.
     """
     _check.positive("num_samples", num_samples)
+    _check.of_type("example of elbo", example, Example)
     _check.of_type("settings of elbo", settings, ElboSettings)
     q = model.posterior(params, example.inputs, example.context)
     p = model.prior(params, example.context)

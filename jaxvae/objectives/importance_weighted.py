@@ -116,6 +116,7 @@ def renyi(
     Reference: Li and Turner (2016), eq. 6 and theorem 2.
     """
     _check.positive("num_samples", num_samples)
+    _check.of_type("example of an importance-weighted bound", example, Example)
     _check.of_type("settings of an importance-weighted bound", settings, ImportanceSettings)
     if not 0.0 <= alpha < 1.0:
         raise ValueError(

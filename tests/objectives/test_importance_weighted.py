@@ -14,7 +14,7 @@ import pytest
 
 from jaxvae import metrics, objectives
 from jaxvae.distributions import Bernoulli, Independent, Normal
-from jaxvae.model import Params
+from jaxvae.model import Example, Params
 from jaxvae.objectives import by_factor, elbo, iwae, renyi
 
 PARAMS = ppca.inexact_params()
@@ -342,7 +342,7 @@ def test_double_reparameterisation_needs_a_path():
 
 def test_settings_of_another_bound_are_refused(without_type_checks):
     """They would be left unread, or be missed as an attribute."""
-    model, params, example = None, None, None
+    model, params, example = None, None, Example(None, None)
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"expected ImportanceSettings\(\.\.\.\), got ElboSett"):
         objectives.iwae(
@@ -350,3 +350,9 @@ def test_settings_of_another_bound_are_refused(without_type_checks):
         )
     with pytest.raises(ValueError, match=r"settings of elbo expected ElboSettings"):
         objectives.elbo(model, params, example, key=key, settings=objectives.ImportanceSettings())
+
+
+@pytest.mark.parametrize("bound", [objectives.elbo, partial(objectives.iwae, num_samples=2)])
+def test_a_row_that_is_no_example_is_refused(bound, without_type_checks):
+    with pytest.raises(ValueError, match=r"expected Example\(\.\.\.\), got Array"):
+        bound(None, None, jnp.zeros(3), key=jax.random.key(0))
