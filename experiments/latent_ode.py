@@ -37,7 +37,8 @@ import optax
 import jaxvae
 from experiments import spiral_scores
 from experiments.options import check_positive, check_running
-from experiments.spiral_forecasters import FORECASTERS, PRESETS, WINDOW, Forecaster, Setting
+from experiments.spiral_forecasters import FORECASTERS, WINDOW, Forecaster
+from experiments.spiral_presets import PRESETS, Setting
 from jaxvae import data, training
 
 ModelName = Literal["latent_ode", "rnn", "rnn_with_gaps"]

@@ -10,13 +10,14 @@ at a second start is made likely under the posterior there.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 import jaxvae
+from experiments.spiral_presets import Setting
 from jaxvae import data, models, nn, ode
 from jaxvae.distributions import kl_divergence
 from jaxvae.model import EXAMPLES
@@ -25,30 +26,6 @@ WINDOW = 100
 SPACING = data.SpiralCurves().final_angle / (data.SpiralCurves().grid_points - 1)
 BEYOND = 100
 """Points that are forecast on either side of a window."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Sizes of the networks, and how they are trained."""
-
-    start: Literal["first", "anywhere"]
-    cell: Literal["rnn", "gru"]
-    units: int
-    dynamics: tuple[int, ...]
-    decoder: tuple[int, ...]
-    latent_dim: int
-    consistency: float
-    scale: float
-    steps: int
-    batch_size: int
-    learning_rate: float
-    decay: bool
-
-
-PRESETS = {
-    "paper": Setting("first", "rnn", 25, (20,), (20,), 4, 0.0, 1.0, 2000, 1000, 1e-2, False),
-    "best": Setting("anywhere", "gru", 25, (100,), (50,), 4, 0.3, 4.0, 8000, 100, 5e-3, True),
-}
 
 
 class Forecaster(NamedTuple):
@@ -70,14 +47,108 @@ class Forecaster(NamedTuple):
     states: Callable[..., Array] | None
 
 
+@dataclass(frozen=True)
+class LatentOde:
+    """The latent ODE on its grids of common times, which count from the start.
+
+    Attributes:
+        setting: sizes of the networks.
+        dynamics: of the latent state.
+        training: the model on all times at which points of a window may lie.
+        whole: the model at what is forecast, started in the middle of a window.
+        before: points of ``training`` before the start.
+        middle: index of the start in forecasts.
+    """
+
+    setting: Setting
+    dynamics: nn.Network
+    training: jaxvae.LatentVariableModel
+    whole: jaxvae.LatentVariableModel
+    before: int
+    middle: int
+
+    def loss(self, params, example, *, key, settings) -> jaxvae.Estimate:
+        """The ELBO at a start drawn anew, and in the surrogate the consistency with another."""
+        scale, last = self.setting.scale, self.before + 1
+        series = _of_seed(example.inputs, settings, scale)
+        start_key, draw_key = jax.random.split(key)
+        first, second = jax.random.randint(start_key, (2,), 0, last)
+        target, grid = self._placed(series, first)
+        posterior, there = self._posteriors(params, series, first, second)
+        z = posterior.sample(draw_key)
+        log_likelihood = self.training.likelihood(params, z, grid).log_prob(target)
+        kl = kl_divergence(posterior, self.training.prior(params, grid))
+        bound = log_likelihood - kl - _log_units(series, scale)
+        surrogate = bound
+        if self.setting.consistency:
+            reached = self._carried(params, z, (second - first).astype(z.dtype) * SPACING)
+            surrogate = bound + self.setting.consistency * there.log_prob(reached)
+        noise = scale * jnp.mean(jnp.exp(params.generative["log_noise"]))
+        return jaxvae.Estimate(surrogate, bound, {"kl": kl, "noise": noise})
+
+    def forecast(self, params, series: data.TimeSeries) -> Array:
+        """Means before, in and after the window."""
+        everything = models.Grid(None, jnp.ones((2 * BEYOND + WINDOW, 2), bool))
+        law = self.whole.likelihood(params, self._start_state(params, series), everything)
+        return self.setting.scale * law.mean
+
+    def states(self, params, series: data.TimeSeries) -> Array:
+        """Latent states at the same points."""
+        z, times = self._start_state(params, series), times_of(-BEYOND, WINDOW + BEYOND)
+        flow, start = nn.autonomous(self.dynamics), BEYOND + self.middle
+        paths = [
+            ode.solve(flow, params.generative["dynamics"], z, side, t0=self.middle * SPACING).values
+            for side in (times[:start][::-1], times[start:])
+        ]
+        return jnp.concatenate([paths[0][::-1], paths[1]])
+
+    def _start_state(self, params, series: data.TimeSeries) -> Array:
+        own = _of_seed(series, None, self.setting.scale)
+        return self.training.posterior(params, seen_from(own, self.middle), None).mean
+
+    def _placed(self, series: data.TimeSeries, start: Array) -> tuple[Array, models.Grid]:
+        """The target on the model's common times."""
+        indices = jnp.round(series.times / SPACING).astype(int) + self.before - start
+        blank = jnp.zeros((self.before + WINDOW, 2))
+        mask = blank.astype(bool).at[indices].set(series.mask)
+        return blank.at[indices].set(series.values), models.Grid(None, mask)
+
+    def _posteriors(self, params, series: data.TimeSeries, *starts: Array) -> list[Any]:
+        """Q at each start, encoded side by side."""
+        views = jax.vmap(seen_from, (None, 0))(series, jnp.stack(starts))
+        stacked = jax.vmap(self.training.posterior, (None, 0, None))(params, views, None)
+        return [jax.tree.map(lambda x, n=n: x[n], stacked) for n in range(len(starts))]
+
+    def _carried(self, params, z: Array, duration: Array) -> Array:
+        """The state after a time of one's own, by a solve over one unit that all share."""
+
+        def faster(t, state, learnt):
+            del t
+            z, duration = state
+            return duration * self.dynamics.apply(learnt, z), jnp.zeros_like(duration)
+
+        solution = ode.solve_together(
+            faster,
+            params.generative["dynamics"],
+            (z, duration),
+            jnp.ones(1),
+            t0=0.0,
+            axis_name=EXAMPLES,
+            integrator=INTEGRATOR,
+        )
+        return solution.values[0][0]
+
+
+INTEGRATOR = ode.adaptive(1e-3, 1e-4, max_steps=256)
+
+
 def latent_ode(setting: Setting) -> Forecaster:
     """The latent ODE, with its start at the first point of the window or anywhere in it."""
     anywhere = setting.start == "anywhere"
-    before = WINDOW - 1 if anywhere else 0
-    middle = WINDOW // 2 if anywhere else 0
+    before, middle = (WINDOW - 1, WINDOW // 2) if anywhere else (0, 0)
     cell = {"rnn": nn.rnn_cell, "gru": nn.gru_cell}[setting.cell]
     encode = nn.two_sided_encoder if anywhere else nn.recurrent_encoder
-    dim, scale = setting.latent_dim, setting.scale
+    dim = setting.latent_dim
     dynamics = nn.mlp((dim,), (dim,), hidden=setting.dynamics, activation=nn.tanh)
 
     def model_at(first: int, last: int) -> jaxvae.LatentVariableModel:
@@ -88,80 +159,13 @@ def latent_ode(setting: Setting) -> Forecaster:
             latent_dim=dim,
             channels=2,
             common_times=tuple(SPACING * n for n in range(first, last)),
-            integrator=ode.adaptive(1e-3, 1e-4, max_steps=256),
+            integrator=INTEGRATOR,
         )
 
-    training_model = model_at(-before, WINDOW)
-    whole_model = model_at(-BEYOND - middle, WINDOW + BEYOND - middle)
-    everything = models.Grid(None, jnp.ones((2 * BEYOND + WINDOW, 2), bool))
-
-    def placed(series: data.TimeSeries, start: Array) -> tuple[Array, models.Grid]:
-        """The target on the model's common times, which count from the start."""
-        indices = jnp.round(series.times / SPACING).astype(int) + before - start
-        blank = jnp.zeros((before + WINDOW, 2))
-        mask = blank.astype(bool).at[indices].set(series.mask)
-        return blank.at[indices].set(series.values), models.Grid(None, mask)
-
-    def loss(params, example, *, key, settings) -> jaxvae.Estimate:
-        series = _of_seed(example.inputs, settings, scale)
-        start_key, draw_key = jax.random.split(key)
-        first, second = jax.random.randint(start_key, (2,), 0, WINDOW if anywhere else 1)
-        target, grid = placed(series, first)
-        model = training_model
-        posterior, there = posteriors(params, series, first, second)
-        z = posterior.sample(draw_key)
-        log_likelihood = model.likelihood(params, z, grid).log_prob(target)
-        kl = kl_divergence(posterior, model.prior(params, grid))
-        bound = log_likelihood - kl - _log_units(series, scale)
-        surrogate = bound
-        if setting.consistency:
-            reached = carried(params, z, (second - first).astype(z.dtype) * SPACING)
-            surrogate = bound + setting.consistency * there.log_prob(reached)
-        noise = scale * jnp.mean(jnp.exp(params.generative["log_noise"]))
-        return jaxvae.Estimate(surrogate, bound, {"kl": kl, "noise": noise})
-
-    def posteriors(params, series: data.TimeSeries, *starts: Array) -> list[Any]:
-        """Q at each start, encoded side by side."""
-        views = jax.vmap(seen_from, (None, 0))(series, jnp.stack(starts))
-        stacked = jax.vmap(training_model.posterior, (None, 0, None))(params, views, None)
-        return [jax.tree.map(lambda x, n=n: x[n], stacked) for n in range(len(starts))]
-
-    def carried(params, z: Array, duration: Array) -> Array:
-        """The state after a time of one's own, by a solve over one unit that all share."""
-
-        def faster(t, state, learnt):
-            del t
-            z, duration = state
-            return duration * dynamics.apply(learnt, z), jnp.zeros_like(duration)
-
-        solution = ode.solve_together(
-            faster,
-            params.generative["dynamics"],
-            (z, duration),
-            jnp.ones(1),
-            t0=0.0,
-            axis_name=EXAMPLES,
-            integrator=ode.adaptive(1e-3, 1e-4, max_steps=256),
-        )
-        return solution.values[0][0]
-
-    def start_state(params, series: data.TimeSeries) -> Array:
-        own = _of_seed(series, None, scale)
-        return training_model.posterior(params, seen_from(own, middle), None).mean
-
-    def forecast(params, series: data.TimeSeries) -> Array:
-        return scale * whole_model.likelihood(params, start_state(params, series), everything).mean
-
-    def states(params, series: data.TimeSeries) -> Array:
-        z, times = start_state(params, series), times_of(-BEYOND, WINDOW + BEYOND)
-        flow = nn.autonomous(dynamics)
-        paths = [
-            ode.solve(flow, params.generative["dynamics"], z, side, t0=middle * SPACING).values
-            for side in (times[: BEYOND + middle][::-1], times[BEYOND + middle :])
-        ]
-        return jnp.concatenate([paths[0][::-1], paths[1]])
-
-    return Forecaster(training_model.init, loss, forecast, states)
+    training = model_at(-before, WINDOW)
+    whole = model_at(-BEYOND - middle, WINDOW + BEYOND - middle)
+    own = LatentOde(setting, dynamics, training, whole, before, middle)
+    return Forecaster(training.init, own.loss, own.forecast, own.states)
 
 
 def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:

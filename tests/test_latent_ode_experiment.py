@@ -13,12 +13,11 @@ from experiments.latent_ode import Config, Problem, Running, Training, draw_seri
 from experiments.spiral_forecasters import (
     BEYOND,
     FORECASTERS,
-    PRESETS,
     SPACING,
     WINDOW,
-    Setting,
     times_of,
 )
+from experiments.spiral_presets import PRESETS, Setting
 from jaxvae import data, training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

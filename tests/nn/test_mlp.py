@@ -44,7 +44,7 @@ def test_fresh_kernels_have_pytorchs_spread_and_biases_are_zero():
 def test_an_input_of_another_shape_is_refused():
     network = mlp((2, 3), (2,))
     params = network.init(jax.random.key(0))
-    with pytest.raises(ValueError, match=r"nn.mlp expected .*\(2, 3\), got \(3, 2\); jax.vmap"):
+    with pytest.raises(ValueError, match=r"nn.mlp expected .*\(2, 3\), got \(3, 2\); make"):
         network.apply(params, jnp.zeros((3, 2)))
 
 
