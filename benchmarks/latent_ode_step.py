@@ -120,7 +120,6 @@ def our_fit(config: Config, series: data.TimeSeries) -> Callable[..., training.F
         optimiser=optax.adam(config.learning_rate),
         batch_size=config.series,
         prepare=as_example,
-        mesh=training.device_mesh() if jax.device_count() > 1 else None,
     )
 
 
@@ -241,7 +240,4 @@ def main(config: Config) -> dict[str, Any]:
 if __name__ == "__main__":
     import tyro
 
-    options = tyro.cli(Config, description=__doc__)
-    # Each processor is a device then, and takes its part of every batch.
-    jax.config.update("jax_num_cpu_devices", options.threads)
-    main(options)
+    main(tyro.cli(Config, description=__doc__))
