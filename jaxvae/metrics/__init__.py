@@ -20,3 +20,5 @@ from jaxvae.metrics.likelihood import ImportanceEstimate as ImportanceEstimate
 from jaxvae.metrics.likelihood import importance_log_likelihood as importance_log_likelihood
 from jaxvae.metrics.mutual_information import Information as Information
 from jaxvae.metrics.mutual_information import mutual_information as mutual_information
+from jaxvae.metrics.predictive import Predictive as Predictive
+from jaxvae.metrics.predictive import posterior_predictive as posterior_predictive
