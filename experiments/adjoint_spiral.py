@@ -19,31 +19,40 @@ adapt theirs to the tolerance. ForwardMode carries a tangent for each parameter,
 """
 
 import dataclasses
-import json
-import time
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from matplotlib.figure import Figure
 
 import jaxvae
-from experiments import spiral_fields
-from experiments.options import check_positive, check_running
-from experiments.spiral_fields import ADJOINTS, Problem
+from experiments import candidates, spiral_fields
+from experiments.running import (
+    Running,
+    check_positive,
+    check_running,
+    header,
+    open_run,
+    seed_keys,
+)
+from experiments.spiral_fields import Problem
 from jaxvae import data, plotting, training
+
+Adjoint = Literal[
+    "backsolve", "backsolve_seminorm", "checkpointed", "direct", "reversible", "forward_mode"
+]
 
 
 @dataclass(frozen=True)
 class Training:
     """Adam with a cosine decay of the learning rate to 0."""
 
-    adjoints: tuple[str, ...] = (
+    adjoints: tuple[Adjoint, ...] = (
         *("backsolve", "backsolve_seminorm", "checkpointed"),
         *("direct", "reversible", "forward_mode"),
     )
@@ -56,22 +65,6 @@ class Training:
     """Fragments in a step."""
     learning_rate: float = 1e-2
     """At its highest."""
-
-
-@dataclass(frozen=True)
-class Running:
-    """Where the run is kept, and how often it is repeated."""
-
-    out: str | None = None
-    """Folder of the run, with one for each adjoint; runs/adjoint_spiral/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; its other options must be the same."""
-    overwrite: bool = False
-    """Replace the run that is already in --out."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, trained in one compiled run; times are those of all together."""
 
 
 @dataclass(frozen=True)
@@ -94,55 +87,37 @@ MEASURES = {
 
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
-    problem, options, running = config.problem, config.training, config.running
-    for group in (problem, options, running):
-        numbers = [
-            name
-            for name, value in vars(group).items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and name != "seed"
-        ]
-        check_positive(group, numbers)
-    names = options.adjoints
-    if not names or len(set(names)) < len(names) or not set(names) <= set(ADJOINTS):
-        raise ValueError(
-            f"--adjoints expected one or more of {' '.join(ADJOINTS)}, each once, got "
-            f"{' '.join(names) or 'none'}"
-        )
+    problem, options = config.problem, config.training
+    check_running(config.running)
+    for group in (problem, options):
+        numbers = [name for name, value in vars(group).items() if isinstance(value, int | float)]
+        check_positive(group, *numbers)
+    candidates.check("--adjoints", options.adjoints)
     if not 2 <= options.fragment <= problem.points:
         raise ValueError(
             f"--fragment expected 2 to --points ({problem.points}), got {options.fragment}"
         )
     training.steps_per_epoch(problem.points - options.fragment + 1, options.batch_size)
-    for name in names:
+    for name in options.adjoints:
         spiral_fields.integrator(problem, name)
-    check_running(running)
 
 
-def learn(config: Config, name: str, truth: Array, header: dict[str, Any]) -> dict[str, Any]:
+def learn(config: Config, name: str, truth: Array, running: Running) -> dict[str, Any]:
     """Train with one adjoint, in a folder of its own; returns its metrics."""
-    running = config.running
-    folder = Path(str(running.out)) / name
-    if running.resume and (folder / "metrics.json").exists():
-        return json.loads((folder / "metrics.json").read_text())
-    print(f"{name}:")
-    with training.open_run(
-        folder,
-        config,
-        members=running.seeds,
-        resume=running.resume and folder.exists(),
-        overwrite=running.overwrite,
-        may_change=("out", "resume", "overwrite"),
-    ) as run:
+    config = dataclasses.replace(config, running=running)
+    with open_run("adjoint_spiral", config) as run:
         result = fit(config, name, truth, run)
         figures, path = evaluate(config.problem, name, truth, result.params)
+        measured = training.training_metrics(result, run.history())
         report = run.save_metrics(
             {
-                **header,
+                **header("adjoint_spiral", "simulated", running),
                 "adjoint": name,
+                "step_ms": 1000 / measured["steps_per_second"],
                 "compile_s": result.compile_seconds,
                 "temp_mb": result.memory_bytes["temp"] / 2**20,
                 **figures,
-                **training.training_metrics(result, run.history()),
+                **measured,
             }
         )
         run.save_figure("trajectory", draw(truth, path, run.history(), name))
@@ -151,13 +126,13 @@ def learn(config: Config, name: str, truth: Array, header: dict[str, Any]) -> di
 
 def fit(config: Config, name: str, truth: Array, run: training.Run) -> training.Fit:
     """All seeds in one compiled run; a row is a fragment, and any point may be its first."""
-    options, running = config.training, config.running
+    options = config.training
     starts = jnp.arange(len(truth) - options.fragment + 1)
     return jaxvae.fit(
         partial(spiral_fields.log_likelihood, config.problem, name),
         spiral_fields.network(config.problem).init,
         truth[starts[:, None] + jnp.arange(options.fragment)[None]],
-        key=jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds)),
+        key=seed_keys(config.running),
         num_steps=options.steps,
         batch_size=options.batch_size,
         optimiser=optax.adam(optax.cosine_decay_schedule(options.learning_rate, options.steps)),
@@ -192,54 +167,27 @@ def draw(truth: Array, path: np.ndarray, history: list[dict[str, Any]], name: st
     )
 
 
-def table(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Each adjoint's figures under its name, and what is common to all."""
-    first = next(iter(done.values()))
-    values: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
-    for key in ("train_seconds", "compile_seconds"):
-        values[key] = sum(own[key] for own in done.values())
-    values["steps_per_second"] = len(done) * first["steps"] / values["train_seconds"]
-    values["parameters_sha256"] = first["parameters_sha256"]
-    for key in MEASURES:
-        for name, own in done.items():
-            for end in ("", "_sd"):
-                if key + end in own:
-                    values[f"{key}_{name}{end}"] = own[key + end]
-    return values
+def comparison(options: Training, done: dict[str, dict[str, Any]]) -> dict[str, Figure]:
+    """All measures, an adjoint each row."""
+    panels = {label: [own[key] for own in done.values()] for key, label in MEASURES.items()}
+    title = f"Linear spiral, {options.steps} steps with each adjoint"
+    return {"adjoints": plotting.dot_panels(options.adjoints, panels, title=title)}
 
 
 def main(config: Config) -> dict[str, Any]:
     """Train with each adjoint, compare, draw and save; returns the metrics."""
     check(config)
-    options = config.training
-    out = config.running.out or f"runs/adjoint_spiral/{time.strftime('%Y%m%d-%H%M%S')}"
-    running = dataclasses.replace(config.running, out=str(out))
-    config = dataclasses.replace(config, running=running)
     times = spiral_fields.trajectory_times(config.problem)
     truth = jnp.asarray(data.linear_spiral(times).values)
-    header = {
-        "experiment": "adjoint_spiral",
-        "dataset": "simulated",
-        **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
-    }
-    with training.open_run(
-        out,
+    return candidates.compare(
+        "adjoint_spiral",
         config,
-        resume=running.resume,
-        overwrite=running.overwrite,
-        may_change=("out", "resume", "overwrite"),
-    ) as run:
-        done = {}
-        for name in options.adjoints:
-            own = learn(config, name, truth, header)
-            done[name] = {"step_ms": 1000 / own["steps_per_second"], **own}
-        report = run.save_metrics({**header, **table(done)})
-        panels = {label: [own[key] for own in done.values()] for key, label in MEASURES.items()}
-        title = f"Linear spiral, {options.steps} steps with each adjoint"
-        run.save_figure("adjoints", plotting.dot_panels(options.adjoints, panels, title=title))
-    print(training.format_metrics(report))
-    print(f"\nPictures, metrics and a folder for each adjoint: {run.directory}")
-    return report
+        config.training.adjoints,
+        header("adjoint_spiral", "simulated", config.running),
+        lambda name, running: learn(config, name, truth, running),
+        measures=tuple(MEASURES),
+        pictures=lambda folder, done: comparison(config.training, done),
+    )
 
 
 if __name__ == "__main__":

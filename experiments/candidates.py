@@ -1,8 +1,8 @@
 """Several models side by side: a folder for each inside the run's, and one table."""
 
 import dataclasses
+import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from matplotlib.figure import Figure
 
 import jaxvae
-from experiments.options import MAY_CHANGE, Running, Session
+from experiments.options import MAY_CHANGE, Session
+from experiments.running import folder_of
 from jaxvae import metrics, plotting, training
 
-_COMPARED = ("test_nll_nats", "test_elbo_nats", "test_kl_nats", "steps_per_second")
+COMPARED = ("test_nll_nats", "test_elbo_nats", "test_kl_nats")
 
 
 def check(option: str, names: Sequence[str]) -> None:
@@ -24,11 +26,6 @@ def check(option: str, names: Sequence[str]) -> None:
     if not names or len(set(names)) < len(names):
         got = " ".join(names) or "none"
         raise ValueError(f"{option} expected one or more names, each once, got {got}")
-
-
-def seeds(running: Running) -> dict[str, int]:
-    """The seeds of a run as its metrics tell them."""
-    return {"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}
 
 
 def evaluate(
@@ -82,36 +79,39 @@ def compare(
     experiment: str,
     config: Any,
     names: Sequence[str],
-    header: dict[str, Any],
-    train: Callable[[Any, Running], dict[str, Any]],
+    beginning: dict[str, Any],
+    train: Callable[[Any, Any], dict[str, Any]],
+    measures: Sequence[str] = COMPARED,
+    pictures: Callable[[Path, dict[str, Any]], dict[str, Figure]] | None = None,
 ) -> dict[str, Any]:
-    """Train each candidate and save the table and its picture; returns the metrics.
+    """Train each candidate and save the table and its pictures; returns the metrics.
 
     Args:
         experiment: its name, for the folder.
         config: with the field running.
         names: of the candidates.
-        header: what metrics.json begins with.
+        beginning: what metrics.json begins with.
         train: name and running options, those of a folder of its own, to the candidate's metrics.
             With ``--resume`` a candidate that is finished is not trained again.
+        measures: figures of the table.
+        pictures: folder and all metrics to figures by name; by default the likelihoods.
     """
     running = config.running
-    out = Path(running.out or f"runs/{experiment}/{time.strftime('%Y%m%d-%H%M%S')}")
+    out = Path(folder_of(experiment, running))
     with training.open_run(
         out, config, resume=running.resume, overwrite=running.overwrite, may_change=MAY_CHANGE
     ) as run:
         done = {name: _one(name, out / name, running, train) for name in names}
-        report = run.save_metrics({**header, **_table(done)})
-        scores = {name: (m["test_nll_nats"], m.get("test_nll_nats_sd")) for name, m in done.items()}
-        label = "negative log-likelihood of the test images (nats)"
-        run.save_figure("comparison", plotting.score_comparison(scores, label=label))
+        report = run.save_metrics({**beginning, **_table(done, measures)})
+        for label, figure in (pictures or _likelihoods)(out, done).items():
+            run.save_figure(label, figure)
     print(training.format_metrics(report))
     print(f"\nPictures, metrics and a folder for each candidate: {run.directory}")
     return report
 
 
 def _one(
-    name: str, folder: Path, running: Running, train: Callable[[Any, Running], dict[str, Any]]
+    name: str, folder: Path, running: Any, train: Callable[[Any, Any], dict[str, Any]]
 ) -> dict[str, Any]:
     finished = folder / "metrics.json"
     if running.resume and finished.exists():
@@ -121,15 +121,28 @@ def _one(
     return train(name, dataclasses.replace(running, out=str(folder), resume=resume))
 
 
-def _table(done: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _table(done: dict[str, dict[str, Any]], measures: Sequence[str]) -> dict[str, Any]:
     """Each candidate's figures under its name, and what is common to all."""
     first = next(iter(done.values()))
     table: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
     for key in ("train_seconds", "compile_seconds"):
         table[key] = sum(own[key] for own in done.values())
-    for key in (*_COMPARED, "parameters_sha256"):
+    seconds = sum(own["steps"] / own["steps_per_second"] for own in done.values())
+    table["steps_per_second"] = sum(own["steps"] for own in done.values()) / seconds
+    hashes = "".join(own["parameters_sha256"] for own in done.values())
+    table["parameters_sha256"] = hashlib.sha256(hashes.encode()).hexdigest()
+    for key in (*measures, "steps_per_second", "parameters_sha256"):
         for name, own in done.items():
             for end in ("", "_sd"):
                 if key + end in own:
                     table[f"{key}_{name}{end}"] = own[key + end]
     return table
+
+
+def _likelihoods(folder: Path, done: dict[str, dict[str, Any]]) -> dict[str, Figure]:
+    del folder
+    scores = {
+        name: (own["test_nll_nats"], own.get("test_nll_nats_sd")) for name, own in done.items()
+    }
+    label = "negative log-likelihood of the test images (nats)"
+    return {"comparison": plotting.score_comparison(scores, label=label)}

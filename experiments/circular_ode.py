@@ -12,7 +12,6 @@ data have no noise: with a learning rate that falls to 0 what remains is the rou
 """
 
 import math
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,7 +23,14 @@ import optax
 from jax import Array
 
 import jaxvae
-from experiments.options import check_positive, check_running
+from experiments.running import (
+    Running,
+    check_positive,
+    check_running,
+    header,
+    open_run,
+    seed_keys,
+)
 from jaxvae import data, nn, ode, plotting, training
 from jaxvae.distributions import Normal
 
@@ -54,22 +60,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Running:
-    """Where the run is kept, and how often it is repeated."""
-
-    out: str | None = None
-    """Folder of the run; runs/circular_ode/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; its other options must be the same."""
-    overwrite: bool = False
-    """Replace the run that is already in --out."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, each with stop times of its own, in one compiled run."""
-
-
-@dataclass(frozen=True)
 class Config:
     """Options of the experiment."""
 
@@ -84,19 +74,14 @@ ENTRIES = ("A_xx", "A_xy", "A_yx", "A_yy", "b_x", "b_y")
 
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
-    running = config.running
-    for group, names in (
-        (config.problem, ("stops", "test_stops", "step")),
-        (config.training, ("epochs", "batch_size", "learning_rate")),
-        (running, ("seeds",)),
-    ):
-        check_positive(group, names)
+    check_positive(config.problem, "stops", "test_stops", "step")
+    check_positive(config.training, "epochs", "batch_size", "learning_rate")
+    check_running(config.running)
     if config.problem.step > 1:
         raise ValueError(
             f"--step expected at most 1, got {config.problem.step}; a turn takes {2 * math.pi:.2f}"
         )
     training.steps_per_epoch(config.problem.stops, config.training.batch_size)
-    check_running(running)
 
 
 def state_at(step: float, params: Any, stop: Array) -> Array:
@@ -207,23 +192,14 @@ def main(config: Config) -> dict[str, Any]:
     """Train, measure, draw and save; returns the metrics."""
     check(config)
     running = config.running
-    keys = jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
-    out = running.out or f"runs/circular_ode/{time.strftime('%Y%m%d-%H%M%S')}"
-    with training.open_run(
-        out,
-        config,
-        members=running.seeds,
-        resume=running.resume,
-        overwrite=running.overwrite,
-        may_change=("out", "resume", "overwrite"),
-    ) as run:
+    keys = seed_keys(running)
+
+    with open_run("circular_ode", config) as run:
         result = fit(config, keys, run)
         figures, trajectory = evaluate(config, result.params)
         report = run.save_metrics(
             {
-                "experiment": "circular_ode",
-                "dataset": "simulated",
-                **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+                **header("circular_ode", "simulated", running),
                 **figures,
                 "field_largest_error_of_all_seeds": figures["field_max_error"].max(),
                 **training.training_metrics(result, run.history()),

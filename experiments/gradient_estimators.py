@@ -14,7 +14,6 @@ at the same parameters, fresh ones and those that the reference (pathwise or enu
 learnt, with a baseline that was learnt for them.
 """
 
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -29,7 +28,7 @@ import jaxvae
 from experiments import estimator_comparison, gaussian_gradients, gradient_pictures
 from experiments.estimator_tables import Family, families
 from experiments.gaussian_gradients import Gaussian
-from experiments.options import check_running
+from experiments.running import Running, check_running, header, open_run, seed_keys
 from jaxvae import data, metrics, training
 
 
@@ -74,22 +73,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Running:
-    """Where the run is kept, and how often it is repeated."""
-
-    out: str | None = None
-    """Folder of the run; runs/gradient_estimators/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; its other options must be the same."""
-    overwrite: bool = False
-    """Replace the run that is already in --out."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 3
-    """Number of seeds of the autoencoders, in one compiled run."""
-
-
-@dataclass(frozen=True)
 class Config:
     """Options of the experiment."""
 
@@ -97,19 +80,18 @@ class Config:
     model: Model = field(default_factory=Model)
     estimation: Estimation = field(default_factory=Estimation)
     training: Training = field(default_factory=Training)
-    running: Running = field(default_factory=Running)
+    running: Running = field(default_factory=partial(Running, seeds=3))
 
 
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
-    running, gaussian = config.running, config.gaussian
+    gaussian = config.gaussian
     least = {"repeats": 2, "samples": 2, "keys": 2}
     for group, names in (
         (gaussian, ("posterior_scale", "dimension", "draws", "dimensions", "repeats")),
         (config.model, ("latents", "bits", "hidden")),
         (config.estimation, ("samples", "temperatures", "keys", "test_samples")),
         (config.training, ("epochs", "batch_size", "learning_rate")),
-        (running, ("seeds",)),
     ):
         for name in names:
             value = np.asarray(getattr(group, name), float)
@@ -123,7 +105,7 @@ def check(config: Config) -> None:
                 f"--{name} expected two different numbers from {least_of_all}, for a slope, "
                 f"got {numbers}"
             )
-    check_running(running)
+    check_running(config.running)
 
 
 def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array, seed: int):
@@ -183,18 +165,10 @@ def main(config: Config) -> dict[str, Any]:
     training.steps_per_epoch(len(images), options.batch_size)
     estimation = {k: v for k, v in vars(config.estimation).items() if k != "keys"}
     found = families(images.shape[1:], **vars(config.model), **estimation)
-    keys = jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
+    keys = seed_keys(running)
     fit_keys, fresh_keys, _ = jax.vmap(partial(jax.random.split, num=3), out_axes=1)(keys)
 
-    out = running.out or f"runs/gradient_estimators/{time.strftime('%Y%m%d-%H%M%S')}"
-    with training.open_run(
-        out,
-        config,
-        members=running.seeds,
-        resume=running.resume,
-        overwrite=running.overwrite,
-        may_change=("epochs", "out", "resume", "overwrite"),
-    ) as run:
+    with open_run("gradient_estimators", config, may_change=("epochs",)) as run:
         result = fit(options, found, images, fit_keys, run)
         swept = gaussian_gradients.sweep(
             config.gaussian, jax.random.fold_in(jax.random.key(running.seed), 1)
@@ -204,9 +178,7 @@ def main(config: Config) -> dict[str, Any]:
         bounds = test_bounds(found, result.params, test, running.seed)
         report = run.save_metrics(
             {
-                "experiment": "gradient_estimators",
-                "dataset": "digits",
-                **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+                **header("gradient_estimators", "digits", running),
                 **gaussian_gradients.metrics(config.gaussian, *swept),
                 **bounds,
                 **estimator_comparison.noise_metrics(noise),

@@ -23,7 +23,8 @@ from jax import Array
 import jaxvae
 from experiments import candidates
 from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, check_sizes, open_session
+from experiments.options import Running, Training, check_options, open_session
+from experiments.running import check_positive, header
 from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
 
 Candidate = Literal["vae_1", "vae_5", "vae_50", "iwae_5", "iwae_50", "dreg_5", "dreg_50"]
@@ -112,8 +113,8 @@ def train(
         def figures_of(params: Any, key: Array) -> dict[str, Array]:
             return evaluate(jaxvae.Trained(model, params), test, key, config.model.nll_samples)
 
-        beginning = {**header(config, dataset), "candidate": name}
-        return candidates.finish(session, result, figures_of, beginning)
+        first = {**beginning(config, dataset), "candidate": name}
+        return candidates.finish(session, result, figures_of, first)
 
 
 def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -> dict[str, Array]:
@@ -126,12 +127,10 @@ def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -
     }
 
 
-def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
     """What every metrics file of the experiment begins with."""
     return {
-        "experiment": "importance_weighted",
-        "dataset": config.dataset,
-        **candidates.seeds(config.running),
+        **header("importance_weighted", config.dataset, config.running),
         "binarisation": f"dynamic; test {dataset.binarisation}",
         "epochs": config.training.epochs,
         "nll_samples": config.model.nll_samples,
@@ -155,7 +154,7 @@ def main(config: Config) -> dict[str, Any]:
     check_options(config.training, config.running, validation=False)
     check_fixed(config.training)
     candidates.check("--candidates", config.model.candidates)
-    check_sizes(config.model, ("latent_dim", "nll_samples"))
+    check_positive(config.model, "latent_dim", "nll_samples")
     seed = config.running.seed
     grey = data.load(config.dataset, config.data_dir, seed=seed)
     static = data.binarise(grey, seed=seed)
@@ -165,7 +164,7 @@ def main(config: Config) -> dict[str, Any]:
         "importance_weighted",
         config,
         config.model.candidates,
-        header(config, dataset),
+        beginning(config, dataset),
         lambda name, running: train(config, dataset, name, running),
     )
 

@@ -43,11 +43,19 @@ class Rows(NamedTuple):
 
 
 class Series(NamedTuple):
-    """The data of a run: the grid, and what is learnt from and tested on."""
+    """The data of a run.
+
+    Attributes:
+        times: the grid.
+        train: what is learnt from.
+        test: what is reported.
+        seen: rows of a training series that are encoded, drawn anew at each step; None for all.
+    """
 
     times: tuple[float, ...]
     train: Rows
     test: Rows
+    seen: int | None
 
 
 def load(problem: Problem, seed: int) -> Series:
@@ -59,16 +67,17 @@ def _periodic(problem: Problem, seed: int) -> Series:
     drawn = data.periodic(
         problem.series, observed_fraction=problem.observed_fraction, key=jax.random.key(seed)
     )
-    target = drawn.target
+    target, train = drawn.target, problem.series - problem.series // 5
     places = np.broadcast_to(np.arange(target.times.shape[1]), target.times.shape)
-    rows = Rows(drawn.observed, places, target.values, target.mask)
-    train = problem.series - problem.series // 5
-    times = tuple(np.asarray(target.times[0], float).tolist())
-    return Series(times, *(jax.tree.map(lambda x, s=s: x[s], rows) for s in _halves(train)))
-
-
-def _halves(count: int) -> tuple[slice, slice]:
-    return slice(None, count), slice(count, None)
+    whole, partial = (
+        Rows(observed, places, target.values, target.mask) for observed in (target, drawn.observed)
+    )
+    return Series(
+        times=tuple(np.asarray(target.times[0], float).tolist()),
+        train=jax.tree.map(lambda x: x[:train], whole),
+        test=jax.tree.map(lambda x: x[train:], partial),
+        seen=drawn.observed.times.shape[1],
+    )
 
 
 def _physionet(problem: Problem, seed: int) -> Series:
@@ -80,14 +89,16 @@ def _physionet(problem: Problem, seed: int) -> Series:
         return Rows(series, np.rint(series.times * bins).astype(int), series.values, series.mask)
 
     times = tuple((np.arange(bins + 1) / bins).tolist())
-    return Series(times, rows(records.train), rows(records.test))
+    return Series(times, rows(records.train), rows(records.test), seen=None)
 
 
-def example_of(length: int, row: Rows, *, key: Any = None) -> jaxvae.Example:
-    """Encoder's input, and the target on the grid."""
-    del key
+def example_of(
+    length: int, row: Rows, *, key: Any = None, seen: int | None = None
+) -> jaxvae.Example:
+    """Encoder's input, of as many rows as are seen, and the target on the grid."""
+    inputs = row.observed if seen is None else data.subsample(row.observed, seen, key=key)
     # Padding repeats a row's time; adding keeps what is observed there.
     zeros = jnp.zeros((length, row.values.shape[-1]), row.values.dtype)
-    seen = jnp.zeros(zeros.shape, jnp.int32).at[row.places].add(row.mask.astype(jnp.int32))
+    counts = jnp.zeros(zeros.shape, jnp.int32).at[row.places].add(row.mask.astype(jnp.int32))
     target = zeros.at[row.places].add(jnp.where(row.mask, row.values, 0))
-    return jaxvae.Example(row.observed, target, models.Grid(None, seen > 0))
+    return jaxvae.Example(inputs, target, models.Grid(None, counts > 0))

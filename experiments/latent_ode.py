@@ -23,10 +23,9 @@ parameters. ``--resume`` skips what is finished.
 """
 
 import dataclasses
-import json
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -35,13 +34,27 @@ import numpy as np
 import optax
 
 import jaxvae
-from experiments import spiral_scores
-from experiments.options import check_positive, check_running
-from experiments.spiral_forecasters import FORECASTERS, WINDOW, Forecaster
+from experiments import candidates, spiral_scores
+from experiments.running import (
+    Running,
+    check_positive,
+    check_running,
+    header,
+    open_run,
+    seed_keys,
+)
+from experiments.spiral_forecasters import WINDOW, Forecaster
+from experiments.spiral_latent_ode import latent_ode
 from experiments.spiral_presets import PRESETS, Setting
+from experiments.spiral_recurrent import recurrent
 from jaxvae import data, training
 
 ModelName = Literal["latent_ode", "rnn", "rnn_with_gaps"]
+FORECASTERS: dict[str, Callable[[Setting], Forecaster]] = {
+    "latent_ode": latent_ode,
+    "rnn": partial(recurrent, with_gaps=False),
+    "rnn_with_gaps": partial(recurrent, with_gaps=True),
+}
 
 
 @dataclass(frozen=True)
@@ -73,22 +86,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Running:
-    """Where the run is kept, and how often it is repeated."""
-
-    out: str | None = None
-    """Folder of the run; runs/latent_ode/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; its other options must be the same."""
-    overwrite: bool = False
-    """Replace the run that is already in --out."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, each with series of its own, in one compiled run."""
-
-
-@dataclass(frozen=True)
 class Config:
     """Options of the experiment."""
 
@@ -100,13 +97,11 @@ class Config:
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
     problem, options = config.problem, config.training
-    check_positive(problem, ("series", "test_series", "noise"))
-    check_positive(options, ("steps",))
-    check_positive(config.running, ("seeds",))
+    check_positive(problem, "series", "test_series", "noise")
+    check_positive(options, "steps")
     check_running(config.running)
-    for flag, names in (("--points", problem.points), ("--models", options.models)):
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"{flag} expected one or more, each once, got {list(names)}")
+    candidates.check("--points", [str(points) for points in problem.points])
+    candidates.check("--models", options.models)
     if not all(2 <= points <= WINDOW for points in problem.points):
         raise ValueError(f"--points expected 2 to {WINDOW}, got {list(problem.points)}")
 
@@ -131,7 +126,7 @@ def draw_series(
     def of_seed(seed, count, allowed):
         return data.spirals(count, key=seed, starts=allowed, points=points, noise=problem.noise)
 
-    keys = jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
+    keys = seed_keys(running)
     parts = []
     for number, (count, allowed) in enumerate(
         ((problem.series, starts.train), (problem.test_series, starts.test)), 1
@@ -149,7 +144,11 @@ def setting_of(options: Training) -> Setting:
 
 
 def fit(
-    setting: Setting, forecaster: Forecaster, train: data.Spirals, run: training.Run, seeds: range
+    setting: Setting,
+    forecaster: Forecaster,
+    train: data.Spirals,
+    run: training.Run,
+    running: Running,
 ) -> training.Fit:
     """All seeds in one compiled run."""
     rate: Any = setting.learning_rate
@@ -159,10 +158,10 @@ def fit(
         forecaster.loss,
         forecaster.init,
         train.observed,
-        key=jax.vmap(jax.random.key)(jnp.asarray(seeds)),
+        key=seed_keys(running),
         num_steps=setting.steps,
         batch_size=min(setting.batch_size, len(train.starts)),
-        hyperparameters=jnp.arange(len(seeds)),
+        hyperparameters=jnp.arange(running.seeds),
         settings=lambda step, seed: seed,
         optimiser=optax.adam(rate),
         log_every=min(20, setting.steps),
@@ -170,71 +169,57 @@ def fit(
     )
 
 
-def learn(config: Config, name: str, points: int, header: dict[str, Any]) -> dict[str, Any]:
+def learn(config: Config, name: str, points: int, running: Running) -> dict[str, Any]:
     """Train and measure one model on one number of points; returns its metrics."""
-    running, setting = config.running, setting_of(config.training)
-    folder = Path(str(running.out)) / f"{name}_{points}"
-    if running.resume and (folder / "metrics.json").exists():
-        return json.loads((folder / "metrics.json").read_text())
-    print(f"{name}, {points} points:")
+    config = dataclasses.replace(config, running=running)
+    setting = setting_of(config.training)
     train, test = draw_series(config.problem, points, running)
     forecaster = FORECASTERS[name](setting)
-    seeds = range(running.seed, running.seed + running.seeds)
-    with training.open_run(
-        folder,
-        config,
-        members=running.seeds,
-        resume=running.resume and folder.exists(),
-        overwrite=running.overwrite,
-        may_change=("out", "resume", "overwrite"),
-    ) as run:
-        result = fit(setting, forecaster, train, run, seeds)
-        forecasts = spiral_scores.forecasts(forecaster, result.params, test)
-        spiral_scores.save_drawn(folder, forecaster, result.params, test, forecasts)
+    with open_run("latent_ode", config) as run:
+        result = fit(setting, forecaster, train, run, running)
+        found = spiral_scores.forecasts(forecaster, result.params, test, running.seed)
+        truth = spiral_scores.truth_about(test)
+        spiral_scores.save_drawn(run.directory, forecaster, result.params, test, truth, found)
         return run.save_metrics(
             {
-                **header,
+                **beginning(config),
                 "model": name,
                 "points": points,
-                **spiral_scores.errors(test, forecasts, config.problem.noise, running.seed),
+                **spiral_scores.errors(
+                    truth, np.asarray(found.mean), config.problem.noise, running.seed
+                ),
                 **spiral_scores.bounds(forecaster, result.params, test, running.seed),
                 **training.training_metrics(result, run.history()),
             }
         )
 
 
+def beginning(config: Config) -> dict[str, Any]:
+    """What every metrics file of the experiment begins with."""
+    return {
+        **header("latent_ode", "simulated", config.running),
+        "split": config.problem.split,
+        "preset": config.training.preset,
+    }
+
+
 def main(config: Config) -> dict[str, Any]:
     """Train all models on all numbers of points, compare, draw and save; returns the metrics."""
     check(config)
-    problem, running = config.problem, config.running
-    out = running.out or f"runs/latent_ode/{time.strftime('%Y%m%d-%H%M%S')}"
-    running = dataclasses.replace(running, out=str(out))
-    config = dataclasses.replace(config, running=running)
-    header = {
-        "experiment": "latent_ode",
-        "dataset": "simulated",
-        **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
-        "split": problem.split,
-        "preset": config.training.preset,
+    models = {
+        f"{name}_{points}": (name, points)
+        for points in config.problem.points
+        for name in config.training.models
     }
-    with training.open_run(
-        out,
+    return candidates.compare(
+        "latent_ode",
         config,
-        resume=running.resume,
-        overwrite=running.overwrite,
-        may_change=("out", "resume", "overwrite"),
-    ) as run:
-        done = {
-            (name, points): learn(config, name, points, header)
-            for points in problem.points
-            for name in config.training.models
-        }
-        report = run.save_metrics({**header, **spiral_scores.table(done)})
-        for label, figure in spiral_scores.pictures(run.directory, done).items():
-            run.save_figure(label, figure)
-    print(training.format_metrics(report))
-    print(f"\nPictures, metrics and a folder for each model: {run.directory}")
-    return report
+        tuple(models),
+        beginning(config),
+        lambda label, running: learn(config, *models[label], running),
+        measures=spiral_scores.MEASURES,
+        pictures=spiral_scores.pictures,
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ variance of 0.1 (--scale 0.316) that is a third of a standard deviation, hardly 
 are means over the points where the report has sums, so that sizes compare.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,8 +26,8 @@ from jax import Array
 import jaxvae
 from experiments import ascent, polynomials
 from experiments.ascent import Sampling
-from experiments.options import check_running
 from experiments.polynomials import Regression
+from experiments.running import Running, check_running, header, open_run, seed_keys
 from jaxvae import training
 from jaxvae.distributions import Normal
 
@@ -46,22 +45,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Running:
-    """Where the run is kept, and how often it is repeated."""
-
-    out: str | None = None
-    """Folder of the run; runs/maximum_likelihood/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; its other options must be the same."""
-    overwrite: bool = False
-    """Replace the run that is already in --out."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, each with data of its own, in one compiled run."""
-
-
-@dataclass(frozen=True)
 class Config:
     """Options of the experiment."""
 
@@ -73,13 +56,12 @@ class Config:
 
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
-    sampling, fits, running = config.sampling, config.regression, config.running
+    sampling, fits = config.sampling, config.regression
     for group, names in (
         (sampling, ("samples", "scale", "rates", "ascent_steps")),
         (fits, ("points", "test_points", "noise", "data_sets", "sizes", "degrees")),
         (fits, ("size_degree", "largest_degree")),
         (config.training, ("epochs", "learning_rate")),
-        (running, ("seeds",)),
     ):
         for name in names:
             value = getattr(group, name)
@@ -95,7 +77,7 @@ def check(config: Config) -> None:
                 f"got {getattr(fits, name)}; a polynomial through all points fits any noise"
             )
     training.steps_per_epoch(fits.points, config.training.batch_size)
-    check_running(running)
+    check_running(config.running)
 
 
 def initial_coefficients(degrees: Sequence[int], key: Array) -> dict[str, Array]:
@@ -155,29 +137,19 @@ def main(config: Config) -> dict[str, Any]:
     """Fit, measure, draw and save; returns the metrics."""
     check(config)
     running, fits = config.running, config.regression
-    keys = jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
+    keys = seed_keys(running)
     ascent_keys, data_keys, fit_keys = jax.vmap(partial(jax.random.split, num=3), out_axes=1)(keys)
     train, test = polynomials.draw(
         data_keys, fits.points, fits.test_points, fits.noise, max(fits.degrees)
     )
 
-    out = running.out or f"runs/maximum_likelihood/{time.strftime('%Y%m%d-%H%M%S')}"
-    with training.open_run(
-        out,
-        config,
-        members=running.seeds,
-        resume=running.resume,
-        overwrite=running.overwrite,
-        may_change=("out", "resume", "overwrite"),
-    ) as run:
+    with open_run("maximum_likelihood", config) as run:
         result = fit_polynomials(config, train, test, fit_keys, run)
         climbed = ascent.ascend(config.sampling, ascent_keys)
         swept = polynomials.sweep(fits, jax.random.fold_in(jax.random.key(running.seed), 1))
         report = run.save_metrics(
             {
-                "experiment": "maximum_likelihood",
-                "dataset": "simulated",
-                **({"seed": running.seed} if running.seeds == 1 else {"seeds": running.seeds}),
+                **header("maximum_likelihood", "simulated", running),
                 **ascent.metrics(config.sampling, climbed),
                 **polynomials.metrics(fits, train, test, result.params),
                 **polynomials.sweep_metrics(fits, *swept),

@@ -1,10 +1,8 @@
 """The options that every experiment has, and what they mean for ``jaxvae.fit``."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -13,7 +11,9 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from experiments import running as basic
 from experiments.devices import Devices, mesh_of
+from experiments.running import check_positive, check_running, folder_of, seed_keys
 from jaxvae import objectives, training
 
 
@@ -50,19 +50,9 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Running:
+class Running(basic.Running):
     """Where the run is kept, how often, and what is done when something goes wrong."""
 
-    out: str | None = None
-    """Folder of the run; runs/NAME/TIME by default."""
-    resume: bool = False
-    """Continue the interrupted run in --out; its other options must be the same."""
-    overwrite: bool = False
-    """Replace the run that is already in --out."""
-    seed: int = 0
-    """First seed."""
-    seeds: int = 1
-    """Number of seeds, trained in one compiled run."""
     on_failure: Literal["raise", "skip", "halt"] = "raise"
     """When something is not finite: stop, skip the update, or keep the state before it."""
     checkpoint_minutes: float = 1.0
@@ -134,10 +124,8 @@ class Session:
         return training.chosen_params(result.state, self.config.training.parameters)
 
     def _keys(self) -> Array:
-        first, count = self.config.running.seed, self.config.running.seeds
-        if count == 1:
-            return jax.random.key(first)
-        return jax.vmap(jax.random.key)(jnp.arange(first, first + count))
+        keys = seed_keys(self.config.running)
+        return keys if self.members else keys[0]
 
 
 def optimiser(options: Training, steps_per_epoch: int) -> optax.GradientTransformation:
@@ -167,21 +155,13 @@ def settings(options: Training, steps_per_epoch: int) -> Callable[[Array], Any] 
     )
 
 
-def check_sizes(model: Any, names: Sequence[str]) -> None:
-    """Refuse sizes of a model below one."""
-    for name in names:
-        value = getattr(model, name)
-        if value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
-
-
 def check_options(options: Training, running: Running, validation: bool) -> None:
     """Refuse what cannot be run, before anything is written."""
     for group, names in (
         (options, ("epochs", "batch_size", "learning_rate", "clip_norm", "free_bits", "patience")),
-        (running, ("seeds", "checkpoint_minutes", "checkpoint_steps", "keep")),
+        (running, ("checkpoint_minutes", "checkpoint_steps", "keep")),
     ):
-        check_positive(group, names)
+        check_positive(group, *names)
     if (options.patience is not None or options.parameters == "best") and not validation:
         raise ValueError(
             "--patience and --parameters best expected validation rows: --validation N"
@@ -195,24 +175,6 @@ def check_options(options: Training, running: Running, validation: bool) -> None
     check_running(running)
     if options.parameters == "average" and options.average is None:
         raise ValueError("--parameters average expected --average DECAY, such as 0.999")
-    if running.resume and running.overwrite:
-        raise ValueError("--resume and --overwrite exclude each other")
-
-
-def check_positive(group: Any, names: Sequence[str]) -> None:
-    """Refuse numbers that are not positive and finite; None is no number."""
-    for name in names:
-        value = getattr(group, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
-
-
-def check_running(running: Any) -> None:
-    """Refuse a seed below 0, and a run to be resumed that has no folder."""
-    if running.seed < 0:
-        raise ValueError(f"--seed expected a number from 0, got {running.seed}")
-    if running.resume and running.out is None:
-        raise ValueError("--resume expected the folder of the run: add --out FOLDER")
 
 
 def _may_change(options: Training) -> tuple[str, ...]:
@@ -226,11 +188,10 @@ def open_session(name: str, config: Any, recipe: Any = None) -> Iterator[Session
     """Open the run's folder; ``config`` has the fields training, running and devices."""
     running, devices = config.running, config.devices
     mesh = mesh_of(devices, running.seeds)
-    out = Path(running.out or f"runs/{name}/{time.strftime('%Y%m%d-%H%M%S')}")
     with ExitStack() as stack:
         run = stack.enter_context(
             training.open_run(
-                out,
+                folder_of(name, running),
                 config,
                 recipe=recipe,
                 members=running.seeds if running.seeds > 1 else None,

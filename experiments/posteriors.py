@@ -24,7 +24,8 @@ from jax import Array
 import jaxvae
 from experiments import candidates
 from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, check_sizes, open_session
+from experiments.options import Running, Training, check_options, open_session
+from experiments.running import check_positive, header
 from jaxvae import data, models, nn, objectives, plotting, recipe, training
 
 Family = Literal[
@@ -113,7 +114,7 @@ def load_data(config: Config) -> data.Dataset:
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
     check_options(config.training, config.running, validation=True)
-    check_sizes(config.model, ("latent_dim", "nll_samples", "blocks", "columns"))
+    check_positive(config.model, "latent_dim", "nll_samples", "blocks", "columns")
     candidates.check("--posteriors", config.model.posteriors)
 
 
@@ -139,16 +140,14 @@ def train(config: Config, dataset: data.Dataset, name: Family, running: Running)
             trained = jaxvae.Trained(model, params)
             return candidates.evaluate(loss, trained, test, key, config.model.nll_samples)
 
-        beginning = {**header(config, dataset), "posterior": name}
-        return candidates.finish(session, result, figures_of, beginning)
+        first = {**beginning(config, dataset), "posterior": name}
+        return candidates.finish(session, result, figures_of, first)
 
 
-def header(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
     """What every metrics file of the experiment begins with."""
     return {
-        "experiment": "posteriors",
-        "dataset": config.dataset,
-        **candidates.seeds(config.running),
+        **header("posteriors", config.dataset, config.running),
         "binarisation": dataset.binarisation,
         "nll_samples": config.model.nll_samples,
     }
@@ -162,7 +161,7 @@ def main(config: Config) -> dict[str, Any]:
         "posteriors",
         config,
         config.model.posteriors,
-        header(config, dataset),
+        beginning(config, dataset),
         lambda name, running: train(config, dataset, name, running),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import jaxvae
-from experiments.spiral_forecasters import BEYOND, WINDOW, Forecaster
+from experiments.spiral_forecasters import BEYOND, WINDOW, Forecast, Forecaster
 from jaxvae import data, plotting
 from jaxvae.model import EXAMPLES
 
@@ -21,10 +21,16 @@ SHOWN = 4
 """Test series whose forecasts are drawn."""
 
 
-def forecasts(forecaster: Forecaster, params: Any, test: data.Spirals) -> np.ndarray:
-    """Means at all points about each window, shape (seed, series, point, 2)."""
-    each = jax.vmap(forecaster.forecast, (None, 0), axis_name=EXAMPLES)
-    return np.asarray(jax.jit(jax.vmap(each, (0, 1)))(params, test.observed))
+def forecasts(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -> Forecast:
+    """Of all seeds and series, with these axes first."""
+    observed = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), test.observed)
+    keys = jax.random.split(jax.random.key(seed), test.starts.shape[1])
+    of_all = jax.jit(forecaster.forecast)
+    found = [
+        of_all(*jax.tree.map(lambda x, n=number: x[n], (params, observed)), key)
+        for number, key in enumerate(keys)
+    ]
+    return jax.tree.map(lambda *x: np.stack(x), *found)
 
 
 def truth_about(test: data.Spirals) -> tuple[np.ndarray, np.ndarray]:
@@ -32,40 +38,40 @@ def truth_about(test: data.Spirals) -> tuple[np.ndarray, np.ndarray]:
 
     def about(own: data.Spirals):
         parts = [data.clean_backward(own, BEYOND), own.clean, data.clean_forward(own, BEYOND)]
-        return tuple(jnp.concatenate([getattr(p, name) for p in parts], 1) for name in LEAVES)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *parts)
 
-    values, mask = jax.jit(jax.vmap(about, in_axes=1))(test)
-    return np.asarray(values), np.asarray(mask[..., 0])
-
-
-LEAVES = ("values", "mask")
+    whole = jax.jit(jax.vmap(about, in_axes=1))(test)
+    return np.asarray(whole.values), np.asarray(whole.mask[..., 0])
 
 
-def errors(test: data.Spirals, found: np.ndarray, noise: float, seed: int) -> dict[str, np.ndarray]:
+def errors(
+    truth: tuple[np.ndarray, np.ndarray], found: np.ndarray, noise: float, seed: int
+) -> dict[str, np.ndarray]:
     """Root mean squared errors over points and coordinates, one for each seed.
 
     The extrapolation of a series is forward where all points after its window exist, and backward
     elsewhere; ``rmse_backward`` is that of all series that have the points before.
     """
-    values, exists = truth_about(test)
+    values, exists = truth
     noisy = values + noise * np.random.default_rng(seed).normal(size=values.shape)
     before, after = slice(0, BEYOND), slice(BEYOND + WINDOW, None)
     forward, backward = (exists[:, :, part].all(-1) for part in (after, before))
 
-    def rmse(target: np.ndarray) -> np.ndarray:
-        squares = np.mean((found - target) ** 2, axis=-1)
-        ahead, behind = squares[:, :, after].mean(-1), squares[:, :, before].mean(-1)
-        chosen = np.where(forward, ahead, behind)
+    def squares(target: np.ndarray, part: slice) -> np.ndarray:
+        return np.mean((found - target)[:, :, part] ** 2, axis=(2, 3))
+
+    def extrapolation(target: np.ndarray) -> np.ndarray:
+        chosen = np.where(forward, squares(target, after), squares(target, before))
         return np.sqrt(np.mean(chosen, axis=1, where=forward | backward))
 
-    squares = np.mean((found - values) ** 2, axis=-1)
-    found_errors = {
-        "rmse_clean": rmse(values),
-        "rmse_noisy": rmse(noisy),
-        "rmse_backward": np.sqrt(squares[:, :, before].mean(-1).mean(1, where=backward)),
+    inside = np.sqrt(squares(values, slice(BEYOND, BEYOND + WINDOW)).mean(1))
+    return {
+        "rmse_clean": extrapolation(values),
+        "rmse_noisy": extrapolation(noisy),
+        "rmse_backward": np.sqrt(squares(values, before).mean(1, where=backward)),
+        # Networks that forecast alone have no means inside.
+        **({} if np.isnan(inside).any() else {"rmse_inside": inside}),
     }
-    inside = np.sqrt(squares[:, :, BEYOND : BEYOND + WINDOW].mean((1, 2)))
-    return found_errors | ({} if np.isnan(inside).any() else {"rmse_inside": inside})
 
 
 def bounds(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -> dict[str, Any]:
@@ -83,49 +89,38 @@ def bounds(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -
 
 
 def save_drawn(
-    folder: Path, forecaster: Forecaster, params: Any, test: data.Spirals, found: np.ndarray
+    folder: Path,
+    forecaster: Forecaster,
+    params: Any,
+    test: data.Spirals,
+    truth: tuple[np.ndarray, np.ndarray],
+    found: Forecast,
 ) -> None:
     """Keep what figure 20 shows of the first seed."""
-    first, test = jax.tree.map(lambda x: x[0], params), jax.tree.map(lambda x: x[:DRAWN], test)
-    own = jax.tree.map(lambda x: x[:, 0], test)
-    truth, exists = truth_about(test)
+    own = jax.tree.map(lambda x: x[:DRAWN, 0], test)
+    values, exists = (each[0, :DRAWN] for each in truth)
     kept = {
-        "forecasts": found[0, :DRAWN],
-        "truth": np.where(exists[0][..., None], truth[0], np.nan),
+        "forecasts": found.mean[0, :DRAWN],
+        "truth": np.where(exists[..., None], values, np.nan),
         "clockwise": own.clockwise,
         "observed": np.where(own.observed.mask, own.observed.values, np.nan),
     }
+    if found.paths is not None:
+        kept["paths"] = found.paths[0, :DRAWN]
     if forecaster.states is not None:
+        first = jax.tree.map(lambda x: x[0], params)
         kept["states"] = jax.jit(jax.vmap(forecaster.states, (None, 0)))(first, own.observed)
     np.savez(folder / "drawn.npz", **kept)
 
 
-def table(done: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
-    """Each model's figures under its name and number of points, and what is common to all."""
-    first = next(iter(done.values()))
-    values: dict[str, Any] = {key: first[key] for key in ("steps", "device", "jax_version")}
-    for key in ("train_seconds", "compile_seconds"):
-        values[key] = sum(own[key] for own in done.values())
-    values["steps_per_second"] = sum(own["steps"] for own in done.values()) / max(
-        values["train_seconds"], 1e-9
-    )
-    values["parameters_sha256"] = first["parameters_sha256"]
-    for key in MEASURES:
-        for (name, points), own in done.items():
-            for end in ("", "_sd"):
-                if key + end in own:
-                    values[f"{key}_{name}_{points}{end}"] = own[key + end]
-    return values
-
-
-def pictures(folder: Path, done: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Figure]:
+def pictures(folder: Path, done: dict[str, dict[str, Any]]) -> dict[str, Figure]:
     """Figure 20 for each number of points, of the first seed."""
     figures = {}
-    for points in sorted({points for _, points in done}):
+    for points in sorted({own["points"] for own in done.values()}):
         kept = {
-            name: np.load(folder / f"{name}_{number}" / "drawn.npz")
-            for name, number in done
-            if number == points
+            own["model"]: np.load(folder / label / "drawn.npz")
+            for label, own in done.items()
+            if own["points"] == points
         }
         figures[f"figure_20_{points}"] = _figure(kept, points)
     return figures
@@ -141,6 +136,7 @@ def _figure(kept: dict[str, Any], points: int) -> Figure:
         first["truth"][shown],
         first["observed"][shown],
         window=(BEYOND, BEYOND + WINDOW),
+        draws={TITLES[name]: own["paths"][shown] for name, own in kept.items() if "paths" in own},
         states=states,
         groups={"counter-clockwise": ~first["clockwise"], "clockwise": first["clockwise"]},
         title=f"{points} of {WINDOW} points observed",

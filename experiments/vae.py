@@ -20,7 +20,8 @@ from jax import Array
 
 import jaxvae
 from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, check_sizes, open_session
+from experiments.options import Running, Training, check_options, open_session
+from experiments.running import check_positive
 from jaxvae import data, distributions, metrics, models, nn, objectives, plotting, recipe, training
 
 
@@ -106,7 +107,7 @@ def load_data(config: Data, seed: int) -> tuple[data.Dataset, training.Prepare]:
 def check(config: Config, dataset: data.Dataset) -> None:
     """Refuse what cannot be run, before anything is written."""
     check_options(config.training, config.running, validation=dataset.validation is not None)
-    check_sizes(config.model, ("latent_dim", "nll_samples"))
+    check_positive(config.model, "latent_dim", "nll_samples")
     training.steps_per_epoch(len(dataset.train.images), config.training.batch_size)
     parts = [part.images for part in (dataset.train, dataset.validation, dataset.test) if part]
     low, high = min(part.min() for part in parts), max(part.max() for part in parts)

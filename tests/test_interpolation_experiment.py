@@ -89,10 +89,30 @@ def test_means_do_not_depend_on_how_the_series_are_shared_out(run):
     model = interpolation.build(SMALL, series)
     params = model.init(jax.random.key(0))
     length = len(series.times)
-    rows = jax.tree.map(lambda *x: jnp.concatenate(x), series.test, series.train)
-    together = interpolation.predict(model, params, rows, length)
-    apart = interpolation.predict(model, params, series.test, length)
-    np.testing.assert_allclose(together[:3], apart, atol=2e-3)  # tolerance of the solver: 1e-3
+    first = jax.tree.map(lambda x: x[:2], series.test)
+    together = interpolation.predict(model, params, series.test, length)
+    apart = interpolation.predict(model, params, first, length)
+    np.testing.assert_allclose(together[:2], apart, atol=2e-3)  # tolerance of the solver: 1e-3
+
+
+def test_the_published_error_is_a_mean_over_series_and_channels():
+    target = np.zeros((1, 3, 3))
+    means = np.array([[[1.0, 2.0, 5.0], [3.0, 2.0, 5.0], [9.0, 9.0, 9.0]]])
+    mask = np.zeros((1, 3, 3), bool)
+    mask[0, :2, 0] = mask[0, 0, 1] = True
+    # (1 + 9) / 2 of the first channel, 4 of the second, nothing of the third.
+    np.testing.assert_allclose(interpolation.published_mse(means, target, mask), (5 + 4 + 0) / 3)
+
+
+def test_other_points_are_seen_at_each_step_of_training():
+    series = load(Problem(series=20, observed_fraction=0.3), seed=3)
+    row = jax.tree.map(lambda x: x[0], series.train)
+    keys = jax.random.split(jax.random.key(0), 2)
+    one, two = (example_of(100, row, key=key, seen=series.seen).inputs for key in keys)
+    assert one.times.shape == (30,)
+    assert len(np.unique(one.times)) == 30
+    assert not np.array_equal(one.times, two.times)
+    assert set(np.asarray(one.values[:, 0]).tolist()) <= set(row.values[:, 0].tolist())
 
 
 WRONG = ["--steps 0", "--batch-size 0", "--learning-rate nan", "--latent-dim 0", "--units 0"]

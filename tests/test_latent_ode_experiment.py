@@ -9,14 +9,16 @@ import pytest
 
 import jaxvae
 from experiments import latent_ode, spiral_scores
-from experiments.latent_ode import Config, Problem, Running, Training, draw_series, starts_of
-from experiments.spiral_forecasters import (
-    BEYOND,
+from experiments.latent_ode import (
     FORECASTERS,
-    SPACING,
-    WINDOW,
-    times_of,
+    Config,
+    Problem,
+    Running,
+    Training,
+    draw_series,
+    starts_of,
 )
+from experiments.spiral_forecasters import BEYOND, SPACING, WINDOW, times_of
 from experiments.spiral_presets import PRESETS, Setting
 from jaxvae import data, training
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 CONTRACT = {"experiment", "dataset", "seeds", "steps", "train_seconds", "compile_seconds"}
 CONTRACT |= {"steps_per_second", "device", "jax_version", "parameters_sha256"}
 MODELS = ("latent_ode", "rnn")
-SMALL = Setting("anywhere", "rnn", 3, (4,), (3,), 3, 0.3, 4.0, 4, 5, 1e-2, True)
+SMALL = Setting("anywhere", "rnn", 3, (4,), (3,), 3, 0.3, 0.1, 6, 4.0, 4, 5, 1e-2, True)
 
 
 def configure(out, **running):
@@ -106,10 +108,10 @@ def test_every_seed_has_series_of_its_own_and_test_series_are_new(windows):
 
 def test_the_truth_forecasts_itself_and_noise_adds_in_squares(windows):
     _, test = windows
-    values, exists = spiral_scores.truth_about(test)
+    truth = values, exists = spiral_scores.truth_about(test)
     assert exists[:, :, BEYOND : BEYOND + WINDOW].all()
     assert not exists.all()
-    found = spiral_scores.errors(test, values, 0.3, seed=0)
+    found = spiral_scores.errors(truth, values, 0.3, seed=0)
     for name in ("rmse_clean", "rmse_backward", "rmse_inside"):
         np.testing.assert_array_equal(found[name], 0)
     # 40 series x 100 points x 2 coordinates: a standard error of 0.3 / sqrt(2 x 8,000).
@@ -118,21 +120,27 @@ def test_the_truth_forecasts_itself_and_noise_adds_in_squares(windows):
 
 def test_forward_counts_where_it_exists_and_backward_elsewhere(windows):
     _, test = windows
-    values, exists = spiral_scores.truth_about(test)
+    truth = values, exists = spiral_scores.truth_about(test)
     forward = exists[:, :, BEYOND + WINDOW :].all(-1)
     assert 0 < forward.mean() < 1
     shift = np.zeros(values.shape)
     shift[:, :, BEYOND + WINDOW :] = 1.0
     shift[:, :, :BEYOND] = 2.0
-    found = spiral_scores.errors(test, values + shift, 0.3, seed=0)
+    found = spiral_scores.errors(truth, values + shift, 0.3, seed=0)
     expected = np.sqrt(np.where(forward, 1.0, 4.0).mean(1))
     np.testing.assert_allclose(found["rmse_clean"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["rmse_backward"], 2.0, rtol=1e-5)
 
 
+def mean_forecast(forecaster):
+    one = jax.jit(lambda params, series: forecaster.forecast(params, series, None).mean)
+    return lambda params, series: one(params, jax.tree.map(lambda x: x[None], series))[0]
+
+
 def test_the_true_flow_is_forecast_by_the_latent_ode_wherever_it_starts(windows):
     """A latent circle, decoded as it is: each mean is the turned state of the middle."""
-    forecaster = FORECASTERS["latent_ode"](dataclasses.replace(SMALL, dynamics=(), decoder=()))
+    setting = dataclasses.replace(SMALL, dynamics=(), decoder=(), samples=0)
+    forecaster = FORECASTERS["latent_ode"](setting)
     params = forecaster.init(jax.random.key(0))
     turn = np.zeros((3, 3), np.float32)
     turn[0, 1], turn[1, 0] = 1.0, -1.0
@@ -145,7 +153,7 @@ def test_the_true_flow_is_forecast_by_the_latent_ode_wherever_it_starts(windows)
     }
     params = params._replace(generative=learnt)
     series = jax.tree.map(lambda x: x[0, 0], windows[1].observed)
-    means = np.asarray(jax.jit(forecaster.forecast)(params, series)) / SMALL.scale
+    means = np.asarray(mean_forecast(forecaster)(params, series)) / SMALL.scale
     states = np.asarray(jax.jit(forecaster.states)(params, series))
     angle = (np.arange(2 * BEYOND + WINDOW) - BEYOND - WINDOW // 2) * SPACING
     x, y = means[BEYOND + WINDOW // 2]
@@ -166,7 +174,7 @@ def test_a_recurrent_network_reads_backwards_what_lies_before():
     series = data.TimeSeries(times, values, jnp.ones((WINDOW, 2), bool))
     turned = data.TimeSeries(times, values[::-1], series.mask)
     swapped = {"forward": params["backward"], "backward": params["forward"]}
-    forecast = jax.jit(forecaster.forecast)
+    forecast = mean_forecast(forecaster)
     np.testing.assert_allclose(
         forecast(params, series), forecast(swapped, turned)[::-1], rtol=1e-4, atol=1e-5
     )
@@ -189,12 +197,14 @@ def test_the_bound_is_one_of_the_values_as_they_are(name, windows):
     assert bounds[1] == pytest.approx(bounds[0] - 80 * np.log(3.0), rel=1e-4)
 
 
-def test_consistency_changes_the_surrogate_alone(windows):
+@pytest.mark.parametrize("term", ["consistency", "sleep"])
+def test_what_trains_the_encoder_besides_changes_the_surrogate_alone(windows, term):
     series = jax.tree.map(lambda x: x[0], windows[0].observed)
     example = jaxvae.Example(inputs=series, target=None)
     found = []
+    nothing = dataclasses.replace(SMALL, consistency=0.0, sleep=0.0)
     for weight in (0.0, 0.3, 0.6):
-        forecaster = FORECASTERS["latent_ode"](dataclasses.replace(SMALL, consistency=weight))
+        forecaster = FORECASTERS["latent_ode"](dataclasses.replace(nothing, **{term: weight}))
         params = forecaster.init(jax.random.key(0))
         found.append(
             jax.jit(lambda p, f=forecaster: f.loss(p, example, key=jax.random.key(2), settings=0))(
@@ -204,9 +214,45 @@ def test_consistency_changes_the_surrogate_alone(windows):
     none, some, more = found
     np.testing.assert_allclose([some.bound, more.bound], none.bound, rtol=1e-5)
     assert none.surrogate == none.bound
-    term = float(some.surrogate - some.bound)
-    assert float(more.surrogate - more.bound) == pytest.approx(2 * term, rel=1e-3)
-    assert abs(term) > 1e-2
+    value = float(some.surrogate - some.bound)
+    assert float(more.surrogate - more.bound) == pytest.approx(2 * value, rel=1e-3)
+    assert abs(value) > 1e-2
+
+
+def test_a_dream_teaches_the_encoder_alone(windows):
+    series = jax.tree.map(lambda x: x[0], windows[0].observed)
+    example = jaxvae.Example(inputs=series, target=None)
+    found = []
+    for weight in (0.0, 1.0):
+        setting = dataclasses.replace(SMALL, consistency=0.0, sleep=weight)
+        forecaster = FORECASTERS["latent_ode"](setting)
+        slope = jax.grad(
+            lambda p, f=forecaster: f.loss(p, example, key=jax.random.key(2), settings=0).surrogate
+        )
+        found.append(jax.jit(slope)(forecaster.init(jax.random.key(0))))
+    awake, both = found
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        awake.generative,
+        both.generative,
+    )
+    encoders = (jax.tree.leaves(each.inference.encoder) for each in found)
+    assert max(float(np.abs(a - b).max()) for a, b in zip(*encoders, strict=True)) > 1e-2
+
+
+def test_many_weighted_samples_come_nearer_to_an_observed_series_than_the_mean_of_q(windows):
+    """Untrained, q is too wide and in the wrong place."""
+    series = jax.tree.map(lambda x: x[:1, 0], windows[1].observed)
+    residuals = []
+    for samples in (0, 2000):
+        setting = dataclasses.replace(SMALL, samples=samples)
+        forecaster = FORECASTERS["latent_ode"](setting)
+        params = forecaster.init(jax.random.key(0))
+        found = jax.jit(forecaster.forecast)(params, series, jax.random.key(1))
+        at = np.rint(np.asarray(series.times[0]) / SPACING).astype(int) + BEYOND
+        residuals.append(np.mean((np.asarray(found.mean[0])[at] - series.values[0]) ** 2))
+        assert (found.paths is None) == (samples == 0)
+    assert residuals[1] < residuals[0]
 
 
 WRONG = ["--points 1", "--points 101", "--points 30 30", "--series 0", "--noise 0", "--steps 0"]

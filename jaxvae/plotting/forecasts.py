@@ -16,6 +16,7 @@ def forecasts(
     observed: ArrayLike,
     *,
     window: tuple[int, int],
+    draws: Mapping[str, ArrayLike] | None = None,
     states: ArrayLike | None = None,
     groups: Mapping[str, ArrayLike] | None = None,
     title: str = "",
@@ -27,6 +28,7 @@ def forecasts(
         truth: (series, time, 2), NaN where there is none.
         observed: (series, point, 2), NaN where nothing was observed.
         window: the first time index that was observed and the first one after.
+        draws: for some of the models further paths (series, draw, time, 2), drawn thin.
         states: (path, time, latent), drawn in a panel of their own in their first two principal
             components.
         groups: name of each colour of the paths, and which of them have it (path,).
@@ -49,6 +51,9 @@ def forecasts(
     figure = Figure(figsize=(4.6 * panels, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for panel, (name, each) in zip(axes, paths.items(), strict=False):
+        for draw in np.moveaxis(np.asarray((draws or {}).get(name, each[:, :0])), 1, 0):
+            style = {"color": ORANGE, "linewidth": 0.5, "alpha": 0.4}
+            panel.plot(draw[..., 0].T, draw[..., 1].T, **style)
         _draw_forecasts(panel, each, true_paths, dots, window)
         panel.set(title=name)
     if states is not None:
@@ -100,7 +105,8 @@ def interpolations(
         panel.set(title=titles[number])
     for panel in axes[len(titles) :]:
         panel.set_visible(False)
-    axes[0].legend(fontsize="small")
+    named = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(named.values(), named, loc="outside upper right", ncols=3, fontsize="small")
     figure.supxlabel(label)
     return figure
 

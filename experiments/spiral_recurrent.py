@@ -1,0 +1,56 @@
+"""The recurrent networks that the latent ODE's paper compares it with, on spirals."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+import jaxvae
+from experiments.spiral_forecasters import (
+    BEYOND,
+    WINDOW,
+    Forecast,
+    Forecaster,
+    log_units,
+    of_seed,
+    times_of,
+    turned,
+)
+from experiments.spiral_presets import Setting
+from jaxvae import data, models, nn
+
+
+def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
+    """Two autoregressive networks: one reads the window as it is, one from its end."""
+    cell = {"rnn": nn.rnn_cell, "gru": nn.gru_cell}[setting.cell]
+    recurrence = (
+        nn.anticipating(2, setting.units, cell=cell)
+        if with_gaps
+        else nn.recurrent(2, setting.units, cell=cell, with_gaps=False)
+    )
+    model, scale = models.autoregressive(recurrence), setting.scale
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {"forward": model.init(first), "backward": model.init(second)}
+
+    def loss(params, example, *, key, settings) -> jaxvae.Estimate:
+        del key
+        series = of_seed(example.inputs, settings, scale)
+        units = log_units(series, scale)
+        forward = model.log_prob(params["forward"], series) - units
+        backward = model.log_prob(params["backward"], turned(series)) - units
+        return jaxvae.Estimate(forward + backward, forward, {"backward": backward})
+
+    def one(params, series: data.TimeSeries) -> Array:
+        own = of_seed(series, None, scale)
+        ahead, behind = times_of(WINDOW, WINDOW + BEYOND), times_of(-BEYOND, 0)
+        after = model.forecast(params["forward"], own, ahead).mean
+        before = model.forecast(params["backward"], turned(own), behind[::-1]).mean
+        unknown = jnp.full((WINDOW, 2), jnp.nan)
+        return scale * jnp.concatenate([before[::-1], unknown, after])
+
+    def forecast(params, series: data.TimeSeries, key) -> Forecast:
+        del key
+        return Forecast(jax.vmap(one, (None, 0))(params, series), None)
+
+    return Forecaster(init, loss, forecast, None)
