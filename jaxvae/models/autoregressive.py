@@ -92,7 +92,8 @@ def autoregressive(recurrence: nn.Recurrence) -> SequenceModel:
         def step(state, gap):
             evolved = recurrence.evolve(params["recurrence"], state, gap)
             row = law(params, recurrence.read(evolved))
-            return recurrence.update(params["recurrence"], evolved, row.mean, everything), row
+            seen = recurrence.row(row.mean, everything, gap)
+            return recurrence.update(params["recurrence"], evolved, seen), row
 
         return _rows(lax.scan(step, state, gaps)[1])
 

@@ -82,15 +82,22 @@ def gru_decay(channels: int, hidden: int, *, means: tuple[float, ...] | None = N
         rate = jax.nn.relu(since @ params["hidden_rate"] + params["hidden_bias"])
         return _State(state.hidden * jnp.exp(-rate), state.last, since)
 
-    def update(params: PyTree, state: _State, values: Array, mask: Array) -> _State:
+    def row(values: Array, mask: Array, gap: Scalar) -> tuple[Array, Array]:
+        del gap
+        return values, mask
+
+    def update(params: PyTree, state: _State, row: tuple[Array, Array]) -> _State:
+        values, mask = row
         rate = jax.nn.relu(state.since * params["value_rate"] + params["value_bias"])
         mean = jnp.asarray(means, values.dtype)
         guess = mean + jnp.exp(-rate) * (state.last - mean)
-        row = jnp.concatenate([jnp.where(mask, values, guess), mask.astype(values.dtype)])
+        filled = jnp.concatenate([jnp.where(mask, values, guess), mask.astype(values.dtype)])
         return _State(
-            cell.apply(params["cell"], state.hidden, row),
+            cell.apply(params["cell"], state.hidden, filled),
             jnp.where(mask, values, state.last),
             jnp.where(mask, 0, state.since),
         )
 
-    return Recurrence(init, initial, evolve, update, lambda state: state.hidden, hidden, channels)
+    return Recurrence(
+        init, initial, evolve, row, update, lambda state: state.hidden, hidden, channels
+    )

@@ -10,7 +10,7 @@ from jaxvae.nn.activations import tanh
 from jaxvae.nn.cells import CellFactory, gru_cell
 from jaxvae.nn.mlp import mlp
 from jaxvae.nn.network import Network
-from jaxvae.nn.recurrence import Recurrence
+from jaxvae.nn.recurrence import Recurrence, values_and_mask
 from jaxvae.nn.vector_fields import bounded
 
 _EULER_STEPS = 4
@@ -66,14 +66,14 @@ def ode_rnn(
     def evolve(params: PyTree, h: Array, gap: Scalar) -> Array:
         return _integrate(field, params["field"], h, jnp.asarray(gap, h.dtype), integrator)
 
-    def update(params: PyTree, h: Array, values: Array, mask: Array) -> Array:
-        row = jnp.concatenate([values, mask.astype(h.dtype)])
+    def update(params: PyTree, h: Array, row: Array) -> Array:
         return network.apply(params["cell"], h, row)
 
     return Recurrence(
         init,
         lambda dtype: jnp.zeros(hidden, dtype),
         evolve,
+        values_and_mask,
         update,
         lambda h: h,
         hidden,

@@ -24,8 +24,10 @@ class Recurrence(NamedTuple):
         init: key to fresh parameters.
         initial: dtype to the state before the first row.
         evolve: ``(params, state, gap)`` to what has become of the state after a time.
-        update: ``(params, evolved, values, mask)`` to the state after a row; values that are not
-            observed are 0.
+        row: ``(values, mask, gap)`` to what ``update`` takes of a row; values that are not observed
+            are 0. It is made of all rows before the first one is read: joining their parts one row
+            at a time costs a batch as much as the rest of a plain recurrence.
+        update: ``(params, evolved, row)`` to the state after a row.
         read: an evolved state to a vector of features.
         features: its length.
         channels: channels of a series.
@@ -34,7 +36,8 @@ class Recurrence(NamedTuple):
     init: Callable[[PRNGKey], PyTree]
     initial: Callable[[DTypeLike], Any]
     evolve: Callable[[PyTree, Any, Scalar], Any]
-    update: Callable[[PyTree, Any, Array, Array], Any]
+    row: Callable[[Array, Array, Scalar], Any]
+    update: Callable[[PyTree, Any, Any], Any]
     read: Callable[[Any], Array]
     features: int
     channels: int
@@ -66,19 +69,25 @@ def run(
     _check.event_shape("the values of a series", (*times.shape, recurrence.channels), values.shape)
     _check.same_shape("a series", values=values, mask=mask)
     observed = jnp.any(mask, axis=1)
-    seen = jnp.where(mask, values, 0)
+    passed = gaps(times, observed)
+    rows = jax.vmap(recurrence.row)(jnp.where(mask, values, 0), mask, passed)
 
     # Weights meet a row inside the scan: all rows' products with the input weights at once cost
     # half as much again on a CPU, where what they write and read back outweighs what they save.
-    def step(state: Any, row: tuple[Array, ...]) -> tuple[Any, Array]:
-        gap, x, m, is_observed = row
+    def step(state: Any, row: tuple[Array, Any, Array]) -> tuple[Any, Array]:
+        gap, seen, is_observed = row
         evolved = recurrence.evolve(params, state, gap)
-        updated = recurrence.update(params, evolved, x, m)
+        updated = recurrence.update(params, evolved, seen)
         kept = jax.tree.map(lambda new, old: jnp.where(is_observed, new, old), updated, state)
         return kept, recurrence.read(evolved)
 
-    rows = (gaps(times, observed), seen, mask, observed)
-    return lax.scan(step, recurrence.initial(values.dtype), rows)
+    return lax.scan(step, recurrence.initial(values.dtype), (passed, rows, observed))
+
+
+def values_and_mask(values: Array, mask: Array, gap: Scalar) -> Array:
+    """A row for networks that time reaches otherwise, or not at all."""
+    del gap
+    return jnp.concatenate([values, mask.astype(values.dtype)])
 
 
 def gaps(times: Float[Array, " time"], observed: Bool[Array, " time"]) -> Float[Array, " time"]:

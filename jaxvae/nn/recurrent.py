@@ -6,7 +6,7 @@ from jax import Array
 from jaxvae import _check
 from jaxvae._types import PyTree, Scalar
 from jaxvae.nn.cells import CellFactory, rnn_cell
-from jaxvae.nn.recurrence import Recurrence
+from jaxvae.nn.recurrence import Recurrence, values_and_mask
 
 
 def recurrent(
@@ -41,14 +41,18 @@ def recurrent(
         del params
         return h, jnp.asarray(gap, h.dtype)[None][: int(with_gaps)]
 
-    def update(params: PyTree, evolved: tuple[Array, Array], values: Array, mask: Array) -> Array:
-        h, gap = evolved
-        return network.apply(params, h, jnp.concatenate([values, mask.astype(h.dtype), gap]))
+    def row(values: Array, mask: Array, gap: Scalar) -> Array:
+        seen = values_and_mask(values, mask, gap)
+        return jnp.append(seen, jnp.asarray(gap, seen.dtype)) if with_gaps else seen
+
+    def update(params: PyTree, evolved: tuple[Array, Array], row: Array) -> Array:
+        return network.apply(params, evolved[0], row)
 
     return Recurrence(
         network.init,
         lambda dtype: jnp.zeros(hidden, dtype),
         evolve,
+        row,
         update,
         jnp.concatenate,
         hidden + with_gaps,
@@ -85,14 +89,15 @@ def anticipating(channels: int, hidden: int, *, cell: CellFactory = rnn_cell) ->
         h, last = state
         return network.apply(params, h, jnp.append(last, jnp.asarray(gap, h.dtype)))
 
-    def update(params: PyTree, h: Array, values: Array, mask: Array) -> tuple[Array, Array]:
+    def update(params: PyTree, h: Array, row: Array) -> tuple[Array, Array]:
         del params
-        return h, jnp.concatenate([values, mask.astype(h.dtype)])
+        return h, row
 
     return Recurrence(
         network.init,
         lambda dtype: (jnp.zeros(hidden, dtype), jnp.zeros(2 * channels, dtype)),
         evolve,
+        values_and_mask,
         update,
         lambda h: h,
         hidden,

@@ -63,9 +63,9 @@ def test_while_nothing_is_seen_state_and_values_fade():
     later = recurrence.evolve(params, state, jnp.array(1e4))
     np.testing.assert_array_equal(later.hidden, 0.0)
     # What was last seen counts for nothing by then: the mean takes its place.
-    unseen = (jnp.zeros(CHANNELS), jnp.zeros(CHANNELS, bool))
+    unseen = recurrence.row(jnp.zeros(CHANNELS), jnp.zeros(CHANNELS, bool), jnp.zeros(()))
     forgetful = later._replace(last=jnp.full(CHANNELS, 77.0))
-    got = [recurrence.update(params, s, *unseen).hidden for s in (later, forgetful)]
+    got = [recurrence.update(params, s, unseen).hidden for s in (later, forgetful)]
     np.testing.assert_array_equal(got[0], got[1])
 
 

@@ -64,7 +64,7 @@ def by_hand(name):
             evolved = evolve(params, state, gap(time))
             past.append(recurrence.read(evolved))
             if m.any():
-                state, last = update(params, evolved, x, m), time
+                state, last = update(params, evolved, recurrence.row(x, m, gap(time))), time
         return (
             state,
             jnp.stack(past) if past else None,
