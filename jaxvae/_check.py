@@ -35,6 +35,16 @@ def of_type(name: str, value: Any, expected: type) -> None:
         raise ValueError(f"{name} expected {expected.__name__}(...), got {type(value).__name__}")
 
 
+def functions(owner: str, **values: Any) -> None:
+    """Raise unless all named arguments are functions, not the names of functions."""
+    for name, value in values.items():
+        if not callable(value):
+            raise ValueError(
+                f"{owner} expected a function as {name}, got {value!r}; functions of the library "
+                "are passed themselves, without quotes"
+            )
+
+
 def positive(name: str, value: Any) -> None:
     """Raise unless a setting is an integer and at least one."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:

@@ -83,6 +83,7 @@ def elbo(
     _check.positive("num_samples", num_samples)
     _check.of_type("example of elbo", example, Example)
     _check.of_type("settings of elbo", settings, ElboSettings)
+    _check.functions("elbo", kl=kl, gradient=gradient, baseline=baseline)
     q = model.posterior(params, example.inputs, example.context)
     p = model.prior(params, example.context)
     draws = gradient(q, key=key, num_samples=num_samples, temperature=settings.temperature)

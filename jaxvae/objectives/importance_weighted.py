@@ -118,6 +118,7 @@ def renyi(
     _check.positive("num_samples", num_samples)
     _check.of_type("example of an importance-weighted bound", example, Example)
     _check.of_type("settings of an importance-weighted bound", settings, ImportanceSettings)
+    _check.functions("an importance-weighted bound", gradient=gradient, baseline=baseline)
     if not 0.0 <= alpha < 1.0:
         raise ValueError(
             f"alpha expected a number in [0, 1), where the bound is one, got {alpha}; alpha = 1 "

@@ -356,3 +356,14 @@ def test_settings_of_another_bound_are_refused(without_type_checks):
 def test_a_row_that_is_no_example_is_refused(bound, without_type_checks):
     with pytest.raises(ValueError, match=r"expected Example\(\.\.\.\), got Array"):
         bound(None, None, jnp.zeros(3), key=jax.random.key(0))
+
+
+@pytest.mark.parametrize("argument", ["kl", "gradient", "baseline"])
+def test_names_of_functions_are_no_functions(argument, without_type_checks):
+    example, key = Example(None, None), jax.random.key(0)
+    wrong = {argument: "analytic"}
+    with pytest.raises(ValueError, match=f"expected a function as {argument}, got 'analytic'"):
+        objectives.elbo(None, None, example, key=key, **wrong)
+    if argument != "kl":
+        with pytest.raises(ValueError, match="bound expected a function as"):
+            objectives.iwae(None, None, example, key=key, num_samples=2, **wrong)
