@@ -81,7 +81,7 @@ MEASURES = {
     "compile_s": "compilation (s)",
     "temp_mb": "temporary memory (MiB)",
     "gradient_error": "relative error of gradients",
-    "test_mse": "mean squared error",
+    "test_mse": "mean squared distance",
 }
 
 

@@ -18,6 +18,8 @@ from experiments.options import MAY_CHANGE, Session
 from experiments.running import folder_of
 from jaxvae import metrics, plotting, training
 
+# Of another length the candidates that are finished would not compare with the others.
+_MAY_CHANGE = tuple(name for name in MAY_CHANGE if name != "epochs")
 COMPARED = ("test_nll_nats", "test_elbo_nats", "test_kl_nats")
 
 
@@ -99,7 +101,7 @@ def compare(
     running = config.running
     out = Path(folder_of(experiment, running))
     with training.open_run(
-        out, config, resume=running.resume, overwrite=running.overwrite, may_change=MAY_CHANGE
+        out, config, resume=running.resume, overwrite=running.overwrite, may_change=_MAY_CHANGE
     ) as run:
         done = {name: _one(name, out / name, running, train) for name in names}
         report = run.save_metrics({**beginning, **_table(done, measures)})

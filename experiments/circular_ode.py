@@ -29,6 +29,7 @@ from experiments.running import (
     check_running,
     header,
     open_run,
+    own_keys,
     seed_keys,
 )
 from jaxvae import data, nn, ode, plotting, training
@@ -149,8 +150,7 @@ def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
 
 def evaluate(config: Config, params: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Figures with an entry for each seed, whose errors are squared distances, and one path."""
-    key = jax.random.fold_in(jax.random.key(config.running.seed), 1)
-    test = data.circular(config.problem.test_stops, key=key)
+    test = data.circular(config.problem.test_stops, key=own_keys(config.running)[0])
     times = jnp.concatenate([test.times, drawn_times()])
     reach = jax.vmap(partial(state_at, config.problem.step), (None, 0))
     reached = np.asarray(jax.jit(jax.vmap(reach, (0, None)))(params, times), float)

@@ -28,7 +28,7 @@ import jaxvae
 from experiments import estimator_comparison, gaussian_gradients, gradient_pictures
 from experiments.estimator_tables import Family, families
 from experiments.gaussian_gradients import Gaussian
-from experiments.running import Running, check_running, header, open_run, seed_keys
+from experiments.running import Running, check_running, header, open_run, own_keys, seed_keys
 from jaxvae import data, metrics, training
 
 
@@ -170,9 +170,7 @@ def main(config: Config) -> dict[str, Any]:
 
     with open_run("gradient_estimators", config, may_change=("epochs",)) as run:
         result = fit(options, found, images, fit_keys, run)
-        swept = gaussian_gradients.sweep(
-            config.gaussian, jax.random.fold_in(jax.random.key(running.seed), 1)
-        )
+        swept = gaussian_gradients.sweep(config.gaussian, own_keys(running)[0])
         batch = jnp.asarray(images[: options.batch_size])
         noise = compare_all(found, fresh_keys, result.params, batch, config.estimation)
         bounds = test_bounds(found, result.params, test, running.seed)

@@ -15,6 +15,7 @@ The error is the mean of squared differences over all compared values. Means are
 decoder at the mean of q. Seeds share the data of the first one and differ in parameters and noise.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -87,8 +88,17 @@ def check(config: Config) -> None:
     check_positive(config.training, "steps", "batch_size", "learning_rate")
     check_positive(config.model, "latent_dim", "units", "hidden", "noise")
     check_running(config.running)
-    if config.problem.series < 10:
-        raise ValueError(f"--series expected at least 10, got {config.problem.series}")
+    problem = config.problem
+    unused = ("data_dir",) if problem.dataset == "periodic" else ("observed_fraction", "series")
+    for option in dataclasses.fields(problem):
+        got = getattr(problem, option.name)
+        if option.name in unused and got != option.default:
+            flag = option.name.replace("_", "-")
+            raise ValueError(
+                f"--{flag} expected {option.default}, got {got}: {problem.dataset} does not use it"
+            )
+    if problem.series < 10:
+        raise ValueError(f"--series expected at least 10, got {problem.series}")
 
 
 def build(config: Model, series: Series) -> jaxvae.LatentVariableModel:
@@ -209,7 +219,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train, measure, draw and save; returns the metrics."""
     check(config)
     running = config.running
-    series = load(config.problem, running.seed)
+    series = load(config.problem, running)
     model = build(config.model, series)
     with open_run("interpolation", config) as run:
         result = fit(config, model, series, run)

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 import jaxvae
+from experiments.running import Running, own_keys
 from jaxvae import data, models
 
 
@@ -58,14 +59,14 @@ class Series(NamedTuple):
     seen: int | None
 
 
-def load(problem: Problem, seed: int) -> Series:
+def load(problem: Problem, running: Running) -> Series:
     """The series of a data set, divided 80 : 20."""
-    return (_periodic if problem.dataset == "periodic" else _physionet)(problem, seed)
+    return (_periodic if problem.dataset == "periodic" else _physionet)(problem, running)
 
 
-def _periodic(problem: Problem, seed: int) -> Series:
+def _periodic(problem: Problem, running: Running) -> Series:
     drawn = data.periodic(
-        problem.series, observed_fraction=problem.observed_fraction, key=jax.random.key(seed)
+        problem.series, observed_fraction=problem.observed_fraction, key=own_keys(running)[0]
     )
     target, train = drawn.target, problem.series - problem.series // 5
     places = np.broadcast_to(np.arange(target.times.shape[1]), target.times.shape)
@@ -80,9 +81,11 @@ def _periodic(problem: Problem, seed: int) -> Series:
     )
 
 
-def _physionet(problem: Problem, seed: int) -> Series:
+def _physionet(problem: Problem, running: Running) -> Series:
     bins = 480
-    records = data.physionet2012(problem.data_dir, time_unit=48.0, range_over_all=True, seed=seed)
+    records = data.physionet2012(
+        problem.data_dir, time_unit=48.0, range_over_all=True, seed=running.seed
+    )
 
     def rows(part: data.IcuRecords) -> Rows:
         series = part.series
@@ -97,8 +100,9 @@ def example_of(
 ) -> jaxvae.Example:
     """Encoder's input, of as many rows as are seen, and the target on the grid."""
     inputs = row.observed if seen is None else data.subsample(row.observed, seen, key=key)
-    # Padding repeats a row's time; adding keeps what is observed there.
+    # Padding repeats a row's time: adding keeps what is observed there.
     zeros = jnp.zeros((length, row.values.shape[-1]), row.values.dtype)
-    counts = jnp.zeros(zeros.shape, jnp.int32).at[row.places].add(row.mask.astype(jnp.int32))
-    target = zeros.at[row.places].add(jnp.where(row.mask, row.values, 0))
+    counts = zeros.at[row.places].add(row.mask.astype(zeros.dtype))
+    sums = zeros.at[row.places].add(jnp.where(row.mask, row.values, 0))
+    target = sums / jnp.maximum(counts, 1)
     return jaxvae.Example(inputs, target, models.Grid(None, counts > 0))

@@ -27,7 +27,7 @@ import jaxvae
 from experiments import ascent, polynomials
 from experiments.ascent import Sampling
 from experiments.polynomials import Regression
-from experiments.running import Running, check_running, header, open_run, seed_keys
+from experiments.running import Running, check_running, header, open_run, own_keys, seed_keys
 from jaxvae import training
 from jaxvae.distributions import Normal
 
@@ -146,7 +146,7 @@ def main(config: Config) -> dict[str, Any]:
     with open_run("maximum_likelihood", config) as run:
         result = fit_polynomials(config, train, test, fit_keys, run)
         climbed = ascent.ascend(config.sampling, ascent_keys)
-        swept = polynomials.sweep(fits, jax.random.fold_in(jax.random.key(running.seed), 1))
+        swept = polynomials.sweep(fits, own_keys(running)[0])
         report = run.save_metrics(
             {
                 **header("maximum_likelihood", "simulated", running),

@@ -58,6 +58,15 @@ def seed_keys(running: Running) -> Array:
     return jax.vmap(jax.random.key)(running.seed + jnp.arange(running.seeds))
 
 
+def own_keys(running: Running) -> Array:
+    """Another key for each seed, for data and evaluation; ``seed_keys`` are those of the training.
+
+    A split key and one that a small number is folded into may be the same, so that the test set
+    could be the training set: the number here is one that nothing counts up to.
+    """
+    return jax.vmap(jax.random.fold_in, (0, None))(seed_keys(running), 0x0DDBA11)
+
+
 def folder_of(experiment: str, running: Running) -> str:
     """That of the run, named by the time where none was asked for."""
     return running.out or f"runs/{experiment}/{time.strftime('%Y%m%d-%H%M%S')}"

@@ -57,8 +57,9 @@ class LatentOde:
     def loss(self, params, example, *, key, settings) -> jaxvae.Estimate:
         """The ELBO at a start drawn anew; the surrogate has the terms that train the encoder too.
 
-        The consistency with a second start, and the log-density that the encoder gives to the state
-        of a series that the model itself has drawn, as in the sleep phase of a Helmholtz machine.
+        Both are log-densities, under q at a second start, of the state that the flow reaches there:
+        q given the series itself, and q given one that the model has drawn from the same state, as
+        in the sleep phase of a Helmholtz machine.
         """
         setting = self.setting
         series = of_seed(example.inputs, settings, setting.scale)
@@ -71,13 +72,12 @@ class LatentOde:
         kl = kl_divergence(posterior, self.training.prior(params, grid))
         bound = law.log_prob(target) - kl - log_units(series, setting.scale)
         surrogate = bound
-        if setting.consistency:
+        if setting.consistency or setting.sleep:
             reached = self._carried(params, z, (second - first).astype(z.dtype) * SPACING)
-            surrogate += setting.consistency * there.log_prob(reached)
-        if setting.sleep:
             dreamt = self._dreamt(law, len(series.times), first, sleep_key)
-            (asleep,) = self._posteriors(params, lax.stop_gradient(dreamt), first)
-            surrogate += setting.sleep * asleep.log_prob(lax.stop_gradient(z))
+            (asleep,) = self._posteriors(params, lax.stop_gradient(dreamt), second)
+            surrogate += setting.consistency * there.log_prob(reached)
+            surrogate += setting.sleep * asleep.log_prob(lax.stop_gradient(reached))
         noise = setting.scale * jnp.mean(jnp.exp(params.generative["log_noise"]))
         return jaxvae.Estimate(surrogate, bound, {"kl": kl, "noise": noise})
 

@@ -1,5 +1,8 @@
 """The recurrent networks that the latent ODE's paper compares it with, on spirals."""
 
+import math
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -41,11 +44,21 @@ def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
         backward = model.log_prob(params["backward"], turned(series)) - units
         return jaxvae.Estimate(forward + backward, forward, {"backward": backward})
 
+    def ahead(params, series: data.TimeSeries, times: Array) -> Array:
+        if with_gaps:
+            return model.forecast(params, series, times).mean
+        # Its rows have no times. They are taken to be as far apart as those of the window are on
+        # average, and what lies between them is interpolated.
+        gap = WINDOW / len(series.times)
+        rows = model.forecast(params, series, times[: math.ceil(BEYOND / gap)]).mean
+        known = jnp.concatenate([series.values[-1:], rows])
+        places = jnp.arange(1.0, BEYOND + 1) / gap
+        return jax.vmap(partial(jnp.interp, places, jnp.arange(1.0 * len(known))), 1, 1)(known)
+
     def one(params, series: data.TimeSeries) -> Array:
         own = of_seed(series, None, scale)
-        ahead, behind = times_of(WINDOW, WINDOW + BEYOND), times_of(-BEYOND, 0)
-        after = model.forecast(params["forward"], own, ahead).mean
-        before = model.forecast(params["backward"], turned(own), behind[::-1]).mean
+        after = ahead(params["forward"], own, times_of(WINDOW, WINDOW + BEYOND))
+        before = ahead(params["backward"], turned(own), times_of(-BEYOND, 0)[::-1])
         unknown = jnp.full((WINDOW, 2), jnp.nan)
         return scale * jnp.concatenate([before[::-1], unknown, after])
 

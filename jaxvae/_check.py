@@ -3,6 +3,8 @@
 import numbers
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxvae._types import Shape
@@ -35,6 +37,17 @@ def of_type(name: str, value: Any, expected: type) -> None:
         raise ValueError(f"{name} expected {expected.__name__}(...), got {type(value).__name__}")
 
 
+def examples(owner: str, arrays: Any) -> int:
+    """The number of examples; raise unless all arrays have as many along the first axis."""
+    counts = sorted({leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(arrays)})
+    if len(counts) != 1:
+        raise ValueError(
+            f"{owner} expected one number of examples along the first axis of all arrays, got "
+            + (" and ".join(map(str, counts)) or "no array")
+        )
+    return counts[0]
+
+
 def functions(owner: str, **values: Any) -> None:
     """Raise unless all named arguments are functions, not the names of functions."""
     for name, value in values.items():
@@ -43,6 +56,14 @@ def functions(owner: str, **values: Any) -> None:
                 f"{owner} expected a function as {name}, got {value!r}; functions of the library "
                 "are passed themselves, without quotes"
             )
+
+
+def floating(name: str, array: Array) -> None:
+    """Raise unless numbers have fractions, which others joined to them would lose."""
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} expected floating-point numbers, got {array.dtype}; use .astype(float)"
+        )
 
 
 def positive(name: str, value: Any) -> None:

@@ -11,7 +11,8 @@ from scipy.linalg import expm
 
 from experiments import circular_ode
 from experiments.circular_ode import Config, Problem, Running, Training
-from jaxvae import training
+from experiments.running import own_keys, seed_keys
+from jaxvae import data, training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -108,3 +109,12 @@ def test_wrong_values_are_refused_before_anything_is_written(
     assert leaving.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_stop_time_of_the_test_was_learnt_from():
+    running = Running(seed=4, seeds=2)
+    fresh = data.circular(200, key=own_keys(running)[0]).times
+    _, keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(running))
+    learnt = jax.vmap(lambda key: data.circular(200, key=key).times)(keys)
+    assert not np.isin(np.asarray(fresh), np.asarray(learnt)).all()
+    assert np.isin(np.asarray(fresh), np.asarray(learnt)).mean() < 0.02

@@ -9,6 +9,7 @@ import pytest
 from experiments import interpolation
 from experiments.interpolation import Config, Model, Running, Training
 from experiments.interpolation_data import Problem, Rows, example_of, load
+from experiments.running import own_keys
 from jaxvae import data, training
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -44,16 +45,17 @@ def test_the_experiment_keeps_its_contract(run):
 
 def test_a_series_stands_on_the_grid_where_it_was_measured():
     series = data.TimeSeries(jnp.array([0.0, 0.2, 0.2]), jnp.zeros((3, 1)), jnp.ones((3, 1), bool))
-    mask = jnp.array([[True], [True], [False]])  # the last row is padding
-    row = Rows(series, jnp.array([0, 2, 2]), jnp.array([[5.0], [7.0], [jnp.nan]]), mask)
+    mask = jnp.array([[True], [True], [True], [False]])  # the last row is padding
+    values = jnp.array([[5.0], [6.0], [8.0], [jnp.nan]])
+    row = Rows(series, jnp.array([0, 2, 2, 2]), values, mask)
     example = jax.jit(lambda row: example_of(4, row))(row)
     np.testing.assert_array_equal(example.target[:, 0], [5.0, 0.0, 7.0, 0.0])
     np.testing.assert_array_equal(example.context.mask[:, 0], [True, False, True, False])
 
 
 def test_periodic_series_are_divided_and_compared_at_all_times():
-    series = load(Problem(series=20, observed_fraction=0.3), seed=3)
-    drawn = data.periodic(20, observed_fraction=0.3, key=jax.random.key(3))
+    series = load(Problem(series=20, observed_fraction=0.3), Running(seed=3))
+    drawn = data.periodic(20, observed_fraction=0.3, key=own_keys(Running(seed=3))[0])
     np.testing.assert_array_equal(series.train.values, drawn.target.values[:16])
     np.testing.assert_array_equal(series.test.observed.values, drawn.observed.values[16:])
     np.testing.assert_array_equal(np.float32(series.times), drawn.target.times[0])
@@ -65,7 +67,7 @@ def test_periodic_series_are_divided_and_compared_at_all_times():
 def test_records_stand_in_their_bins_and_nothing_is_lost(data_dir):
     if not (data_dir / "physionet2012").exists():
         pytest.skip("there is no folder physionet2012")
-    series = load(Problem("physionet"), seed=0)
+    series = load(Problem("physionet"), Running())
     few = jax.tree.map(lambda x: x[:20], series.test)
     examples = jax.jit(jax.vmap(lambda row: example_of(len(series.times), row)))(few)
     assert len(series.times) == 481
@@ -85,7 +87,7 @@ def test_records_stand_in_their_bins_and_nothing_is_lost(data_dir):
 
 def test_means_do_not_depend_on_how_the_series_are_shared_out(run):
     config = configure("unused")
-    series = load(config.problem, 0)
+    series = load(config.problem, Running())
     model = interpolation.build(SMALL, series)
     params = model.init(jax.random.key(0))
     length = len(series.times)
@@ -105,7 +107,7 @@ def test_the_published_error_is_a_mean_over_series_and_channels():
 
 
 def test_other_points_are_seen_at_each_step_of_training():
-    series = load(Problem(series=20, observed_fraction=0.3), seed=3)
+    series = load(Problem(series=20, observed_fraction=0.3), Running(seed=3))
     row = jax.tree.map(lambda x: x[0], series.train)
     keys = jax.random.split(jax.random.key(0), 2)
     one, two = (example_of(100, row, key=key, seen=series.seen).inputs for key in keys)
@@ -117,7 +119,8 @@ def test_other_points_are_seen_at_each_step_of_training():
 
 WRONG = ["--steps 0", "--batch-size 0", "--learning-rate nan", "--latent-dim 0", "--units 0"]
 WRONG += ["--hidden -1", "--series 9", "--observed-fraction 0", "--seeds 0", "--seed -1"]
-WRONG += ["--dataset other", "--resume"]
+WRONG += ["--dataset other", "--resume", "--data-dir /nowhere"]
+WRONG += ["--series 20 --dataset physionet", "--observed-fraction 0.3 --dataset physionet"]
 
 
 @pytest.mark.parametrize("arguments", WRONG)

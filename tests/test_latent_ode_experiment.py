@@ -20,7 +20,8 @@ from experiments.latent_ode import (
 )
 from experiments.spiral_forecasters import BEYOND, SPACING, WINDOW, times_of
 from experiments.spiral_presets import PRESETS, Setting
-from jaxvae import data, training
+from jaxvae import data, models, training
+from jaxvae.distributions import Normal
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -163,6 +164,80 @@ def test_the_true_flow_is_forecast_by_the_latent_ode_wherever_it_starts(windows)
     # The solver's relative tolerance is 1e-3 a step.
     np.testing.assert_allclose(means, expected, atol=0.02 * np.hypot(x, y))
     np.testing.assert_allclose(states[:, :2], means, atol=0.02 * np.hypot(x, y))
+
+
+@pytest.fixture(scope="module")
+def circle():
+    """The experiment's own latent circle, decoded as it is, and its parameters."""
+    setting = dataclasses.replace(SMALL, dynamics=(), decoder=(), latent_dim=2)
+    forecaster = FORECASTERS["latent_ode"](setting)
+    params = forecaster.init(jax.random.key(0))
+    turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+    learnt = jax.tree.map(jnp.zeros_like, params.generative)
+    learnt["dynamics"]["layers"][0]["kernel"] = turn
+    learnt["decoder"]["layers"][0]["kernel"] = jnp.eye(2)
+    learnt["log_noise"] = jnp.full(2, -20.0)
+    return forecaster, params._replace(generative=learnt)
+
+
+def turned_by(state, angle):
+    (x, y), angle = np.asarray(state, float), np.asarray(angle, float)
+    return np.stack(
+        [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], -1
+    )
+
+
+def test_what_the_encoder_learns_besides_is_the_state_of_the_same_path(circle, windows):
+    """Written again from the definitions: two starts, the turned state, and a dreamt window."""
+    forecaster, params = circle
+    own = forecaster.loss.__self__
+    z = jnp.array([0.6, -0.3])
+    carried = jax.jit(own._carried)(params, z, jnp.array(0.8))
+    np.testing.assert_allclose(carried, turned_by(z, 0.8), atol=2e-3)
+    start = jnp.array(30)
+    law = own.training.likelihood(params, z, models.Grid(None, jnp.ones((199, 2), bool)))
+    dreamt = jax.jit(lambda key: own._dreamt(law, 12, start, key))(jax.random.key(4))
+    places = np.asarray(dreamt.times) / SPACING
+    np.testing.assert_allclose(places, np.rint(places), atol=1e-4)
+    assert len(np.unique(np.rint(places))) == 12
+    assert places.min() > -0.5
+    assert places.max() < WINDOW - 0.5
+    expected = turned_by(z, (places - 30) * SPACING)
+    np.testing.assert_allclose(dreamt.values, expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("term", ["consistency", "sleep"])
+def test_the_further_terms_are_log_densities_under_q(windows, term, monkeypatch):
+    """With q a standard Normal at every start, each term is that of the state that is reached."""
+    setting = dataclasses.replace(SMALL, consistency=0.0, sleep=0.0, latent_dim=2)
+    own = FORECASTERS["latent_ode"](dataclasses.replace(setting, **{term: 0.5})).loss.__self__
+    reached = jnp.array([0.3, -1.2])
+    monkeypatch.setattr(type(own), "_carried", lambda self, params, z, duration: reached)
+    standard = Normal.standard((2,))
+    monkeypatch.setattr(
+        type(own), "_posteriors", lambda self, params, series, *starts: [standard] * len(starts)
+    )
+    series = jax.tree.map(lambda x: x[0], windows[0].observed)
+    example = jaxvae.Example(inputs=series, target=None)
+    params = own.training.init(jax.random.key(0))
+    found = jax.jit(lambda p: own.loss(p, example, key=jax.random.key(2), settings=0))(params)
+    expected = 0.5 * (-np.log(2 * np.pi) - 0.5 * (0.3**2 + 1.2**2))
+    np.testing.assert_allclose(found.surrogate - found.bound, expected, rtol=1e-3)
+
+
+def test_rows_without_times_are_taken_to_be_as_far_apart_as_those_of_the_window():
+    """A network that repeats what it saw last: the forecast is a line from there."""
+    forecaster = FORECASTERS["rnn"](SMALL)
+    params = jax.tree.map(jnp.zeros_like, forecaster.init(jax.random.key(0)))
+    head = params["forward"]["head"]["layers"][0]
+    head["bias"] = jnp.full_like(head["bias"], 2.0)
+    times = times_of(0, WINDOW)[3::4]
+    values = jnp.zeros((25, 2))
+    series = data.TimeSeries(times, values, jnp.ones((25, 2), bool))
+    after = np.asarray(mean_forecast(forecaster)(params, series))[BEYOND + WINDOW :]
+    # Rows of 2 from the fourth point on; before it, on the way there from 0.
+    expected = np.minimum(np.arange(1, BEYOND + 1) / 4, 1.0)[:, None] * [2.0, 2.0]
+    np.testing.assert_allclose(after, SMALL.scale * expected, rtol=1e-5)
 
 
 def test_a_recurrent_network_reads_backwards_what_lies_before():

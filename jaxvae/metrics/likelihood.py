@@ -70,7 +70,7 @@ def importance_log_likelihood(
         The estimate and its diagnostics, one of each for every example.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive, or inputs and targets differ in number.
 
     Reference: AE + VAE notes, "Estimation of the marginal likelihood".
     """
@@ -104,5 +104,5 @@ def importance_log_likelihood(
             largest_weight=jnp.where(sums.first > 0.0, 1.0 / sums.first, jnp.nan),
         )
 
-    size = jax.tree.leaves(examples)[0].shape[0]
+    size = _check.examples("importance_log_likelihood", examples)
     return lax.map(one, (examples, jax.random.split(key, size)), batch_size=batch)

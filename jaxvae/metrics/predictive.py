@@ -21,7 +21,8 @@ class Predictive(NamedTuple):
         mean: $\sum_k w_k E[x^* \mid z_k]$, shape (example, \*event).
         draws: of $x^*$, shape (example, draw, \*event); their quantiles are bands.
         means: of the likelihood at the latents of ``draws``, the paths without noise; same shape.
-        effective_sample_size: $1/\sum_k w_k^2$ of the normalised weights, from 1 to K.
+        effective_sample_size: $1/\sum_k w_k^2$ of the normalised weights, from 1 to K. Where no
+            sample has weight it is NaN, and so is all else.
     """
 
     mean: Float[Array, "example *event"]
@@ -76,7 +77,7 @@ def posterior_predictive(
         Mean, draws and the effective sample size, one of each for every example.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive, or examples and contexts differ in number.
 
     Reference: AE + VAE notes, "Estimation of the marginal likelihood", for the weights; Chen et
         al. (2018), section 5, for the prediction.
@@ -120,21 +121,24 @@ def posterior_predictive(
         draws = jax.vmap(lambda k, key: jax.tree.map(lambda x: x[k], laws).sample(key))(
             chosen, draw_keys
         )
-        return Predictive(
+        size = 1.0 / jnp.sum(weights**2)
+        found = Predictive(
             mean=jnp.tensordot(weights.astype(means.dtype), means, 1),
             draws=draws,
             means=means[chosen],
-            effective_sample_size=1.0 / jnp.sum(weights**2),
+            effective_sample_size=size,
         )
+        return jax.tree.map(lambda x: jnp.where(jnp.isnan(size), jnp.nan, x), found)
 
-    count = jax.tree.leaves(examples)[0].shape[0]
+    count = _check.examples("posterior_predictive", (examples, contexts))
     return lax.map(one, (examples, contexts, jax.random.split(key, count)), batch_size=batch)
 
 
 def _systematic(weights: Array, count: int, key: PRNGKey) -> Array:
     """Indices of evenly spaced quantiles of the weights, with one offset for all."""
     offset = jax.random.uniform(key, dtype=weights.dtype)
-    places = (jnp.arange(count, dtype=weights.dtype) + offset) / count
-    found = jnp.searchsorted(jnp.cumsum(weights), places)
-    # The sum of all weights may be below 1 by a rounding.
-    return jnp.minimum(found, len(weights) - 1)
+    sums = jnp.cumsum(weights)
+    places = sums[-1] * (jnp.arange(count, dtype=weights.dtype) + offset) / count
+    # From the right, and below the sum of all, so that a weight of 0 is never chosen.
+    below = jnp.minimum(places, jnp.nextafter(sums[-1], jnp.zeros_like(offset)))
+    return jnp.searchsorted(sums, below, side="right")

@@ -68,6 +68,7 @@ def run(
     """
     _check.event_shape("the values of a series", (*times.shape, recurrence.channels), values.shape)
     _check.same_shape("a series", values=values, mask=mask)
+    _check.floating("the times of a series", times)
     observed = jnp.any(mask, axis=1)
     passed = gaps(times, observed)
     rows = jax.vmap(recurrence.row)(jnp.where(mask, values, 0), mask, passed)

@@ -47,11 +47,19 @@ def forecasts(
                 f"forecasts expected those of {name} in the shape of the truth, "
                 f"{true_paths.shape}, got {each.shape}"
             )
+    thin = {name: np.asarray(each) for name, each in (draws or {}).items()}
+    for name, each in thin.items():
+        expected = (len(true_paths), "draw", *true_paths.shape[1:])
+        if name not in paths or each.ndim != 4 or each[:, 0].shape != true_paths.shape:
+            raise ValueError(
+                f"forecasts expected draws of {', '.join(paths)}, each {expected}, "
+                f"got {name} {each.shape}"
+            )
     panels = len(paths) + (states is not None)
     figure = Figure(figsize=(4.6 * panels, 4.6), dpi=150, layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for panel, (name, each) in zip(axes, paths.items(), strict=False):
-        for draw in np.moveaxis(np.asarray((draws or {}).get(name, each[:, :0])), 1, 0):
+        for draw in np.moveaxis(thin.get(name, each[:, None][:, :0]), 1, 0):
             style = {"color": ORANGE, "linewidth": 0.5, "alpha": 0.4}
             panel.plot(draw[..., 0].T, draw[..., 1].T, **style)
         _draw_forecasts(panel, each, true_paths, dots, window)

@@ -6,6 +6,7 @@ import pytest
 
 from jaxvae import metrics
 from jaxvae.distributions import Normal
+from jaxvae.metrics import predictive
 
 
 def exact(params, x):
@@ -66,11 +67,19 @@ def test_weights_of_the_exact_posterior_are_equal():
 def test_what_is_predicted_may_have_a_context_of_its_own():
     """A context that turns the signs: known values in one, predictions in the other."""
 
-    def likelihood(params, latent, sign):
-        law = ppca.model.likelihood(params, latent, None)
+    def turned_by(sign, law):
         return Normal(sign * law.mean, law.log_scale)
 
-    model = ppca.model._replace(likelihood=likelihood)
+    def prior(params, sign):
+        return turned_by(sign, Normal(jnp.ones(2), jnp.zeros(2)))
+
+    def likelihood(params, latent, sign):
+        return turned_by(sign, ppca.model.likelihood(params, latent, None))
+
+    def posterior(params, inputs, sign):
+        return turned_by(sign, ppca.model.posterior(params, inputs, None))
+
+    model = ppca.model._replace(prior=prior, likelihood=likelihood, posterior=posterior)
     examples = ppca.examples(4)._replace(context=jnp.ones(4))
 
     def found(contexts):
@@ -88,6 +97,46 @@ def test_the_number_of_examples_at_a_time_changes_nothing():
     one, _ = predict(params, num_samples=9, num_draws=5)
     all_at_once, _ = predict(params, num_samples=9, num_draws=5, batch=6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, all_at_once)
+
+
+def test_draws_are_shared_out_in_proportion_to_the_weights():
+    weights = jnp.array([0.0, 0.31, 0.07, 0.52, 0.1, 0.0])
+    choose = jax.jit(jax.vmap(lambda key: predictive._systematic(weights, 10, key)))
+    chosen = np.asarray(choose(jax.random.split(jax.random.key(0), 4000)))
+    counts = (chosen[:, :, None] == np.arange(6)).sum(1)
+    assert np.abs(counts - 10 * np.asarray(weights)).max() < 1
+    np.testing.assert_allclose(counts.mean(0), 10 * weights, atol=4 * 0.5 / np.sqrt(4000))
+    assert not counts[:, [0, 5]].any()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0 - 2**-24])
+def test_a_weight_of_zero_is_never_chosen(monkeypatch, offset):
+    monkeypatch.setattr(jax.random, "uniform", lambda key, dtype: jnp.asarray(offset, dtype))
+    weights = jnp.array([0.0, 0.5, 0.5, 0.0])
+    assert set(np.asarray(predictive._systematic(weights, 4, jax.random.key(0))).tolist()) == {1, 2}
+
+
+@pytest.mark.parametrize("value", [1e30, np.nan])
+def test_where_no_sample_has_weight_nothing_is_predicted(value):
+    examples = jax.tree.map(lambda x: x.at[0].set(value), ppca.examples(2))
+    found = metrics.posterior_predictive(
+        ppca.model, ppca.inexact_params(), examples, key=jax.random.key(3), num_samples=8
+    )
+    for leaf in found:
+        assert np.isnan(leaf[0]).all()
+        assert np.isfinite(leaf[1]).all()
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_examples_and_contexts_are_as_many(count):
+    params, key = ppca.exact_params(), jax.random.key(0)
+    with pytest.raises(ValueError, match=f"one number of examples .* got {min(count, 4)} and"):
+        metrics.posterior_predictive(ppca.model, params, ppca.examples(4), jnp.ones(count), key=key)
+    apart = ppca.examples(4)._replace(target=ppca.examples(count).target)
+    with pytest.raises(ValueError, match="importance_log_likelihood expected one number"):
+        metrics.importance_log_likelihood(
+            ppca.model, params, apart, key=jax.random.key(1), num_samples=2
+        )
 
 
 @pytest.mark.parametrize("name", ["num_samples", "num_draws", "batch"])

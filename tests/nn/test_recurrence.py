@@ -187,3 +187,10 @@ def test_arrays_that_do_not_fit_are_refused():
         encoder.apply(params, times, values[:, :1], mask[:, :1])
     with pytest.raises(ValueError, match=r"out_dim of nn\.recurrent_encoder expected a positive"):
         nn.recurrent_encoder(recipe.build(RECIPES["recurrent"]), 0)
+
+
+def test_times_have_fractions(without_type_checks):
+    times, values, mask = series()
+    encoder, params = encoder_of("recurrent")
+    with pytest.raises(ValueError, match="times of a series expected floating-point numbers, got"):
+        encoder.apply(params, times.astype(int), values, mask, 4.5)

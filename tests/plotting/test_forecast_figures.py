@@ -81,6 +81,8 @@ def test_what_was_seen_and_what_was_not_are_told_apart():
     [
         (lambda: fill(np.zeros((2, 3))), r"found \(2, 30\), got \(2, 3\)"),
         (lambda: draw(truth=TRUTH[..., :1]), r"\(series, time, 2\), got \(2, 30, 1\)"),
+        (lambda: draw(draws={"b": TRUTH[:, None]}), r"draws of .*, got b \(2, 1, 30, 2\)"),
+        (lambda: draw(draws={"a": TRUTH[:1, None]}), r"draws of .*, got a \(1, 1, 30, 2\)"),
         (lambda: draw({"a": TRUTH[:1]}), r"of a in the shape of the truth, \(2, 30, 2\), got \(1"),
     ],
 )
