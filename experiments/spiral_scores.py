@@ -131,12 +131,16 @@ def _figure(kept: dict[str, Any], points: int) -> Figure:
     turns = [np.flatnonzero(first["clockwise"] == turn)[: SHOWN // 2] for turn in (False, True)]
     shown = np.concatenate(turns)
     states = next((own["states"] for own in kept.values() if "states" in own), None)
+    truth = first["truth"][shown]
+    # Beyond the ends of a curve there is nothing to forecast.
+    blank = np.where(np.isnan(truth), np.nan, 0.0)
+    paths = {name: own["paths"] for name, own in kept.items() if "paths" in own}
     return plotting.forecasts(
-        {TITLES[name]: own["forecasts"][shown] for name, own in kept.items()},
-        first["truth"][shown],
+        {TITLES[name]: own["forecasts"][shown] + blank for name, own in kept.items()},
+        truth,
         first["observed"][shown],
         window=(BEYOND, BEYOND + WINDOW),
-        draws={TITLES[name]: own["paths"][shown] for name, own in kept.items() if "paths" in own},
+        draws={TITLES[name]: own[shown] + blank[:, None] for name, own in paths.items()},
         states=states,
         groups={"counter-clockwise": ~first["clockwise"], "clockwise": first["clockwise"]},
         title=f"{points} of {WINDOW} points observed",
