@@ -21,7 +21,7 @@ adapt theirs to the tolerance. ForwardMode carries a tangent for each parameter,
 import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +52,7 @@ Adjoint = Literal[
 class Training:
     """Adam with a cosine decay of the learning rate to 0."""
 
-    adjoints: tuple[Adjoint, ...] = (
-        *("backsolve", "backsolve_seminorm", "checkpointed"),
-        *("direct", "reversible", "forward_mode"),
-    )
+    adjoints: tuple[Adjoint, ...] = get_args(Adjoint)
     """Which are compared; the first is that of figure 17."""
     steps: int = 1000
     """Steps of each training."""

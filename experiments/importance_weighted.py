@@ -24,7 +24,7 @@ import jaxvae
 from experiments import candidates
 from experiments.devices import Devices
 from experiments.options import Running, Training, check_options, open_session
-from experiments.running import check_positive, header
+from experiments.running import check_positive, check_unused, header
 from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
 
 Candidate = Literal["vae_1", "vae_5", "vae_50", "iwae_5", "iwae_50", "dreg_5", "dreg_50"]
@@ -139,14 +139,9 @@ def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
 
 def check_fixed(options: Training) -> None:
     """Refuse what the set-up has no place for, as its optimiser is that of the paper."""
-    free = ("epochs", "batch_size", "learning_rate", "compute")
-    for option in dataclasses.fields(Training):
-        got = getattr(options, option.name)
-        if option.name not in free and got != option.default:
-            raise ValueError(
-                f"--{option.name.replace('_', '-')} expected {option.default}, got {got}: "
-                "importance_weighted has the optimiser and the bounds of its paper"
-            )
+    free = {"epochs", "batch_size", "learning_rate", "compute"}
+    reason = "importance_weighted has the optimiser and the bounds of its paper"
+    check_unused(options, vars(options).keys() - free, reason)
 
 
 def main(config: Config) -> dict[str, Any]:

@@ -15,7 +15,6 @@ The error is the mean of squared differences over all compared values. Means are
 decoder at the mean of q. Seeds share the data of the first one and differ in parameters and noise.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -32,6 +31,7 @@ from experiments.running import (
     Running,
     check_positive,
     check_running,
+    check_unused,
     header,
     open_run,
     seed_keys,
@@ -90,13 +90,7 @@ def check(config: Config) -> None:
     check_running(config.running)
     problem = config.problem
     unused = ("data_dir",) if problem.dataset == "periodic" else ("observed_fraction", "series")
-    for option in dataclasses.fields(problem):
-        got = getattr(problem, option.name)
-        if option.name in unused and got != option.default:
-            flag = option.name.replace("_", "-")
-            raise ValueError(
-                f"--{flag} expected {option.default}, got {got}: {problem.dataset} does not use it"
-            )
+    check_unused(problem, unused, f"{problem.dataset} does not use it")
     if problem.series < 10:
         raise ValueError(f"--series expected at least 10, got {problem.series}")
 

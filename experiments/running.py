@@ -1,6 +1,8 @@
 """Where a run is kept and how often it is repeated: the options that every experiment has."""
 
+import dataclasses
 import time
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,15 @@ def check_positive(group: Any, *names: str) -> None:
         value = getattr(group, name)
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"--{name.replace('_', '-')} expected a positive number, got {value}")
+
+
+def check_unused(group: Any, names: Collection[str], reason: str) -> None:
+    """Refuse values, other than the defaults, of options that are not read."""
+    for option in dataclasses.fields(group):
+        got = getattr(group, option.name)
+        if option.name in names and got != option.default:
+            flag = option.name.replace("_", "-")
+            raise ValueError(f"--{flag} expected {option.default}, got {got}: {reason}")
 
 
 def check_running(running: Running) -> None:
