@@ -87,4 +87,12 @@ def _draw(
         colour, marker = styles[name]
         axes.plot(x, y / unit, marker=marker, markersize=4, linewidth=1, color=colour, label=name)
     axes.set(xscale="log", yscale="log")
+    axes.set(xlim=_a_decade(*axes.get_xlim()), ylim=_a_decade(*axes.get_ylim()))
     axes.grid(alpha=0.3)
+
+
+def _a_decade(low: float, high: float) -> tuple[float, float]:
+    """The limits, or powers of ten where they are less apart than one and its labels overlap."""
+    if high > 10.0 * low:
+        return low, high
+    return 10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high))

@@ -36,6 +36,15 @@ def test_memory_is_drawn_in_mebibytes_against_steps():
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, 2.0])
 
 
+def test_limits_less_than_a_decade_apart_are_powers_of_ten():
+    panels = {"near": {"a": [(2e-3, 0.5), (4e-3, 20.0)]}}
+    axes = plotting.work_precision(panels, labels=("", "")).axes[0]
+    np.testing.assert_allclose(axes.get_xlim(), (1e-3, 1e-2))
+    low, high = axes.get_ylim()
+    assert 0.3 < low < 0.5
+    assert 20.0 < high < 30.0
+
+
 def test_nothing_to_draw_and_points_that_are_no_pairs_are_refused():
     with pytest.raises(ValueError, match="at least one panel"):
         plotting.work_precision({}, labels=("", ""))
