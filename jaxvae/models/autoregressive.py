@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxvae import nn
 from jaxvae._types import PRNGKey, PyTree, Scalar
@@ -28,8 +29,9 @@ class SequenceModel(NamedTuple):
         one_step: ``(params, series)`` to the law of each row given the rows before it, a ``Normal``
             of shape (time, channel).
         forecast: ``(params, series, times)`` to a ``Normal`` of shape (time, channel) at times
-            after the series. Its own means are fed back as if they had been observed, so that the
-            scales are those of one step, not of the whole way.
+            that carry on from the last observed row the way the rows go; a run-time error says so
+            where they do not. Its own means are fed back as if they had been observed, so that
+            the scales are those of one step, not of the whole way.
     """
 
     init: Callable[[PRNGKey], PyTree]
@@ -84,6 +86,7 @@ def autoregressive(recurrence: nn.Recurrence) -> SequenceModel:
 
     def forecast(params: PyTree, series: TimeSeries, times: Float[Array, " ahead"]) -> Normal:
         past, values, mask = map(jnp.asarray, series)
+        times = _carrying_on(times, past, jnp.any(mask, axis=1))
         state, _ = run(recurrence, params["recurrence"], past, values, mask)
         first = gap_to(times[0], past, jnp.any(mask, axis=1))
         gaps = jnp.concatenate([first[None], jnp.abs(jnp.diff(times))])
@@ -103,6 +106,21 @@ def autoregressive(recurrence: nn.Recurrence) -> SequenceModel:
 def _rows(stacked: Normal) -> Normal:
     """One law of all rows from a law for each."""
     return Normal(stacked.loc, stacked.log_scale)
+
+
+def _carrying_on(
+    times: Float[Array, " ahead"], past: Float[Array, " time"], observed: Bool[Array, " time"]
+) -> Float[Array, " ahead"]:
+    """The times, or a run-time error where they turn back."""
+    direction = jnp.sign(past[-1] - past[0])
+    last = past[jnp.max(jnp.where(observed, jnp.arange(past.shape[0]), 0))]
+    before = jnp.where(jnp.any(observed), last, times[0])
+    moves = direction * jnp.diff(times, prepend=before)
+    message = (
+        "forecast expected times that carry on from the last observed row the way the rows go, "
+        "got others; to forecast backwards, turn the rows of the series round"
+    )
+    return eqx.error_if(times, jnp.any(moves < 0), message)
 
 
 def rnn(channels: int, hidden: int = 25) -> SequenceModel:

@@ -36,12 +36,12 @@ def compiled(name):
     """Log-density with its gradients, the law of each row and the forecast of a series."""
     model, params = model_of(name)
 
-    def everything(params, series):
+    def everything(params, series, ahead=AHEAD):
         def log_prob(params, values):
             return model.log_prob(params, series._replace(values=values))
 
         scored = jax.value_and_grad(log_prob, (0, 1))(params, series.values)
-        return scored, model.one_step(params, series), model.forecast(params, series, AHEAD)
+        return scored, model.one_step(params, series), model.forecast(params, series, ahead)
 
     return partial(jax.jit(everything), params)
 
@@ -96,17 +96,20 @@ def test_a_forecast_goes_on_with_its_own_means(name):
 @every_model
 def test_falling_times_are_rising_ones_reflected(name):
     times, values, mask = series()
-    (log_prob, _), laws, _ = compiled(name)(series())
-    (reflected, _), other_laws, _ = compiled(name)(TimeSeries(-times, values, mask))
+    (log_prob, _), laws, ahead = compiled(name)(series())
+    (reflected, _), other_laws, other_ahead = compiled(name)(
+        TimeSeries(-times, values, mask), -AHEAD
+    )
     np.testing.assert_array_equal(reflected, log_prob)
     np.testing.assert_array_equal(other_laws.loc, laws.loc)
+    np.testing.assert_allclose(other_ahead.loc, ahead.loc, rtol=1e-5, atol=1e-6)
 
 
 @every_model
 def test_only_the_first_baseline_does_not_know_the_times(name):
     times, values, mask = series()
     (log_prob, _), _, _ = compiled(name)(series())
-    (slower, _), _, _ = compiled(name)(TimeSeries(2.0 * times, values, mask))
+    (slower, _), _, _ = compiled(name)(TimeSeries(2.0 * times, values, mask), 2.0 * AHEAD)
     assert (abs(slower - log_prob) > 1e-4) == (name != "rnn")
 
 
@@ -217,3 +220,16 @@ def test_trained_on_sine_waves_it_beats_a_normal_with_their_mean_and_variance():
     laws = jax.jit(jax.vmap(model.one_step, (None, 0)))(params, held_out)
     rmse = np.sqrt(np.mean((laws.loc - values)[:, 5:] ** 2))
     assert rmse < 0.3 * values.std()
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+@pytest.mark.parametrize("times", [[1.4, 2.0], [2.0, 1.9], [-1.0, -2.0]])
+def test_a_forecast_that_turns_back_is_refused(direction, times):
+    model, params = model_of("rnn_with_gaps")
+    rows = direction * jnp.array([0.0, 1.5, 3.0])
+    mask = jnp.array([[True, True], [False, True], [False, False]])
+    past = TimeSeries(rows, jnp.zeros((3, 2)), mask)
+    forecast = jax.jit(model.forecast)
+    assert np.isfinite(forecast(params, past, direction * jnp.array([1.5, 1.6])).mean).all()
+    with pytest.raises(Exception, match="carry on from the last observed row"):
+        jax.block_until_ready(forecast(params, past, direction * jnp.array(times)))
