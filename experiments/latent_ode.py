@@ -176,16 +176,15 @@ def learn(config: Config, name: str, points: int, running: Running) -> dict[str,
     with open_run("latent_ode", config) as run:
         result = fit(setting, forecaster, train, run, running)
         found = spiral_scores.forecasts(forecaster, result.params, test, running.seed)
-        truth = spiral_scores.truth_about(test)
+        truth, noise = spiral_scores.truth_about(test), config.problem.noise
         spiral_scores.save_drawn(run.directory, forecaster, result.params, test, truth, found)
         return run.save_metrics(
             {
                 **beginning(config),
                 "model": name,
                 "points": points,
-                **spiral_scores.errors(
-                    truth, np.asarray(found.mean), config.problem.noise, running.seed
-                ),
+                **spiral_scores.errors(truth, np.asarray(found.mean), noise, running.seed),
+                **spiral_scores.exact(test, truth, noise),
                 **spiral_scores.bounds(forecaster, result.params, test, running.seed),
                 **training.training_metrics(result, run.history()),
             }
