@@ -132,7 +132,8 @@ def save_drawn(
         kept["paths"] = found.paths[0, :DRAWN]
     if forecaster.states is not None:
         first = jax.tree.map(lambda x: x[0], params)
-        kept["states"] = jax.jit(jax.vmap(forecaster.states, (None, 0)))(first, own.observed)
+        states = jax.jit(jax.vmap(forecaster.states, (None, 0)))(first, own.observed)
+        kept["states"] = np.where(exists[..., None], states, np.nan)
     np.savez(folder / "drawn.npz", **kept)
 
 

@@ -30,7 +30,7 @@ def forecasts(
         window: the first time index that was observed and the first one after.
         draws: for some of the models further paths (series, draw, time, 2), drawn thin.
         states: (path, time, latent), drawn in a panel of their own in their first two principal
-            components.
+            components; NaN where there is none.
         groups: name of each colour of the paths, and which of them have it (path,).
         title: of the figure.
 
@@ -66,6 +66,13 @@ def forecasts(
         panel.set(title=name)
     if states is not None:
         _draw_states(axes[-1], np.asarray(states), groups or {})
+    named = {}
+    for panel in axes:
+        handles, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    legend = figure.legend(named.values(), named, loc="outside lower center", ncols=6)
+    for name in groups or {}:
+        legend.legend_handles[list(named).index(name)].set_alpha(1.0)
     figure.suptitle(title)
     return figure
 
@@ -143,11 +150,11 @@ def _draw_forecasts(
     panel.set(xlabel="x", ylabel="y")
     panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
     panel.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
 
 
 def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]) -> None:
     flat = states.reshape(-1, states.shape[-1])
+    flat = flat[np.isfinite(flat).all(axis=1)]
     centre = flat.mean(axis=0)
     _, lengths, directions = np.linalg.svd(flat - centre, full_matrices=False)
     share = np.sum(lengths[:2] ** 2) / np.sum(lengths**2)
@@ -161,9 +168,3 @@ def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]
             line.set_label(name)
     panel.set(title="latent paths", xlabel="first component", ylabel="second component")
     panel.text(0.02, 0.02, f"{share:.0%} of the variance", transform=panel.transAxes)
-    if groups:
-        legend = panel.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small"
-        )
-        for handle in legend.legend_handles:
-            handle.set_alpha(1.0)

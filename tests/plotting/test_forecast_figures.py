@@ -53,6 +53,17 @@ def test_latent_paths_are_drawn_in_their_principal_plane_by_group():
     assert "100%" in panel.texts[0].get_text()
 
 
+def test_one_legend_names_each_once_and_paths_may_end_early():
+    states = np.where(
+        np.arange(30)[None, :, None] < 20 + np.arange(5)[:, None, None], STATES, np.nan
+    )
+    groups = {"left": np.arange(5) < 2, "right": np.arange(5) >= 2}
+    figure = draw({"a": TRUTH, "b": TRUTH}, states=states, groups=groups)
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["true", "observed", "reconstructed", "extrapolated", "left", "right"]
+    assert "100%" in figure.axes[-1].texts[0].get_text()
+
+
 def fill(found=None, **changes):
     wave = np.stack([np.sin(ANGLE), np.cos(ANGLE)])
     arguments = {"seen": wave > 0, "titles": ["a", "b"], "label": "hours"} | changes
