@@ -27,7 +27,8 @@ def exact_forecast(series: data.TimeSeries, noise: float) -> Array:
     """
     curves, starts = data.spiral_curves(), jnp.array(STARTS)
     places = jnp.round(series.times / SPACING).astype(int)
-    law = Masked(Normal(series.values, jnp.full_like(series.values, jnp.log(noise))), series.mask)
+    values, mask = jnp.asarray(series.values), jnp.asarray(series.mask)
+    law = Masked(Normal(values, jnp.full_like(values, jnp.log(noise))), mask)
     means = curves[:, starts[:, None] + places[None]]
     weights = jax.nn.softmax(jax.vmap(jax.vmap(law.log_prob))(means), axis=(0, 1))
     about = starts[:, None] + jnp.arange(-BEYOND, WINDOW + BEYOND)[None]

@@ -39,40 +39,33 @@ def forecasts(
     """
     true_paths, dots = np.asarray(truth), np.asarray(observed)
     paths = {name: np.asarray(each) for name, each in found.items()}
-    if true_paths.ndim != 3 or true_paths.shape[2] != 2:
-        raise ValueError(f"forecasts expected truth (series, time, 2), got {true_paths.shape}")
-    for name, each in paths.items():
-        if each.shape != true_paths.shape:
-            raise ValueError(
-                f"forecasts expected those of {name} in the shape of the truth, "
-                f"{true_paths.shape}, got {each.shape}"
-            )
     thin = {name: np.asarray(each) for name, each in (draws or {}).items()}
-    for name, each in thin.items():
-        expected = (len(true_paths), "draw", *true_paths.shape[1:])
-        if name not in paths or each.ndim != 4 or each[:, 0].shape != true_paths.shape:
-            raise ValueError(
-                f"forecasts expected draws of {', '.join(paths)}, each {expected}, "
-                f"got {name} {each.shape}"
-            )
-    panels = len(paths) + (states is not None)
-    figure = Figure(figsize=(4.6 * panels, 4.6), dpi=150, layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    for panel, (name, each) in zip(axes, paths.items(), strict=False):
+    _check_paths(true_paths, paths, thin)
+    low, high = np.nanmin(true_paths, axis=(0, 1)), np.nanmax(true_paths, axis=(0, 1))
+    height = 1.5 + len(paths) * (0.4 + 5.2 * min((high - low)[1] / (high - low)[0], 1.0))
+    shown = states is not None
+    figure = Figure(figsize=(6.0 * (1 + shown), height), dpi=150, layout="constrained")
+    grid = figure.add_gridspec(len(paths), 1 + shown)
+    axes = [figure.add_subplot(grid[row, 0]) for row in range(len(paths))]
+    for panel, (name, each) in zip(axes, paths.items(), strict=True):
         for draw in np.moveaxis(thin.get(name, each[:, None][:, :0]), 1, 0):
             style = {"color": ORANGE, "linewidth": 0.5, "alpha": 0.4}
             panel.plot(draw[..., 0].T, draw[..., 1].T, **style)
         _draw_forecasts(panel, each, true_paths, dots, window)
-        panel.set(title=name)
+        panel.set(title=name, ylabel="y")
+        panel.label_outer()
+    axes[-1].set(xlabel="x")
     if states is not None:
+        axes.append(figure.add_subplot(grid[:, 1]))
         _draw_states(axes[-1], np.asarray(states), groups or {})
     named = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))
     legend = figure.legend(named.values(), named, loc="outside lower center", ncols=6)
-    for name in groups or {}:
-        legend.legend_handles[list(named).index(name)].set_alpha(1.0)
+    for name, handle in zip(named, legend.legend_handles, strict=True):
+        if handle is not None and name in (groups or {}):
+            handle.set_alpha(1.0)
     figure.suptitle(title)
     return figure
 
@@ -126,6 +119,26 @@ def interpolations(
     return figure
 
 
+def _check_paths(
+    truth: np.ndarray, paths: Mapping[str, np.ndarray], thin: Mapping[str, np.ndarray]
+) -> None:
+    if truth.ndim != 3 or truth.shape[2] != 2:
+        raise ValueError(f"forecasts expected truth (series, time, 2), got {truth.shape}")
+    for name, each in paths.items():
+        if each.shape != truth.shape:
+            raise ValueError(
+                f"forecasts expected those of {name} in the shape of the truth, "
+                f"{truth.shape}, got {each.shape}"
+            )
+    for name, each in thin.items():
+        expected = (len(truth), "draw", *truth.shape[1:])
+        if name not in paths or each.ndim != 4 or each[:, 0].shape != truth.shape:
+            raise ValueError(
+                f"forecasts expected draws of {', '.join(paths)}, each {expected}, "
+                f"got {name} {each.shape}"
+            )
+
+
 def _draw_forecasts(
     panel: Any, found: np.ndarray, truth: np.ndarray, dots: np.ndarray, window: tuple[int, int]
 ) -> None:
@@ -147,7 +160,6 @@ def _draw_forecasts(
     low, high = np.nanmin(truth, axis=(0, 1)), np.nanmax(truth, axis=(0, 1))
     margin = 0.1 * (high - low)
     panel.set_aspect("equal")
-    panel.set(xlabel="x", ylabel="y")
     panel.set(xlim=(low[0] - margin[0], high[0] + margin[0]))
     panel.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
 
