@@ -18,15 +18,15 @@ entries, against a float64 solution at a tolerance of 1e-12, differentiated step
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import jax
 from matplotlib.figure import Figure
 
-from benchmarks import ode_grid, ode_report
+from benchmarks import machine, ode_grid, ode_report
 from benchmarks.ode_cells import Cell, Row
-from benchmarks.ode_problems import MAKERS, Problem
+from benchmarks.ode_problems import Problem, ProblemName
 from jaxvae import ode, plotting
 
 
@@ -34,7 +34,7 @@ from jaxvae import ode, plotting
 class Config:
     """Options of the benchmark."""
 
-    problems: tuple[str, ...] = tuple(MAKERS)
+    problems: tuple[ProblemName, ...] = get_args(ProblemName)
     """What is solved."""
     dtypes: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
     """In which precisions."""
@@ -44,13 +44,13 @@ class Config:
     """Numbers of kept states, beside the default and all."""
     steps: tuple[int, ...] = (100, 316, 1000, 3162, 10_000)
     """Fixed steps of the comparison of memory."""
-    steps_problem: str = "mlp64"
+    steps_problem: ProblemName = "mlp64"
     """Which problem that is made with, if it is among those solved."""
     forward_inputs: int = 32
     """Entries of a gradient up to which it is computed forwards, too."""
     repeats: int = 7
     """Turns of each cell."""
-    threads: int = 2
+    threads: int = field(default_factory=machine.two_at_most)
     """Processors of the process."""
     count: bool = True
     """Whether to count evaluations backwards, which compiles each cell once more."""

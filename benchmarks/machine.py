@@ -12,6 +12,13 @@ from typing import Any
 import jax
 
 
+def two_at_most() -> int:
+    """Two processors, or the one that the process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(2, len(os.sched_getaffinity(0)))
+    return min(2, os.cpu_count() or 1)
+
+
 @contextlib.contextmanager
 def processors(count: int) -> Iterator[list[int] | None]:
     """Confine the process to so many processors; None where the system has no such call.

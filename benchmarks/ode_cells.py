@@ -22,6 +22,7 @@ OK, FAILED = "ok", "failed"
 FORWARD, GRADIENT, COUNT = "forward", "gradient", "count"
 
 _TURN_SECONDS, _MOST_CALLS = 0.005, 50
+_MOST_CELLS = 40
 
 
 class Cell(NamedTuple):
@@ -86,6 +87,9 @@ def measure(
 ) -> tuple[list[Row], Reference]:
     """A row for each cell, whatever becomes of it.
 
+    Cells take turns in groups: a compiled program holds hundreds of memory maps, of which Linux
+    allows a process 65,530.
+
     Args:
         problem: to be solved.
         cells: ways to do so.
@@ -94,7 +98,25 @@ def measure(
             more, compiled anew; not for batches.
         advance: called after each cell, for a progress bar.
     """
-    exact, turns = reference(problem), {}
+    exact = reference(problem)
+    groups = -(-len(cells) // _MOST_CELLS)
+    rows = [
+        _in_turns(problem, cells[first::groups], exact, repeats, count, advance)
+        for first in range(groups)
+    ]
+    return [rows[n % groups][n // groups] for n in range(len(cells))], exact
+
+
+def _in_turns(
+    problem: Problem,
+    cells: Sequence[Cell],
+    exact: Reference,
+    repeats: int,
+    count: bool,
+    advance: Callable[[], object],
+) -> list[Row]:
+    """Rows of a few cells, whose programs live together and are timed in turns."""
+    turns: dict[tuple[int, str], Program] = {}
     rows: list[Row] = []
     for number, cell in enumerate(cells):
         row = labels(problem, cell) | {"status": OK, "reason": None}
@@ -114,7 +136,7 @@ def measure(
         advance()
     for (number, stage), seconds in in_turns(turns, repeats).items():
         rows[number][f"{stage}_seconds"] = float(np.median(seconds))
-    return rows, exact
+    return rows
 
 
 def labels(problem: Problem, cell: Cell) -> Row:

@@ -1,6 +1,5 @@
 """The run of a grid: problems, cells, progress, machine record, files."""
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +21,8 @@ def run(
 ) -> dict[str, Any]:
     """Measure all cells, print and save; returns the results.
 
+    What is measured is saved after each problem, and the pictures at the end.
+
     Args:
         benchmark: its name.
         config: a dataclass with ``problems``, ``repeats``, ``threads``, ``count`` and ``out``.
@@ -30,7 +31,7 @@ def run(
     """
     with machine.processors(config.threads) as chosen:
         grid = [(problem, cells(problem)) for problem in map(make, config.problems)]
-        rows, problems = [], {}
+        rows, problems, results = [], {}, {}
         with tqdm(total=sum(len(each) for _, each in grid), unit="cell", leave=False) as bar:
             for problem, each in grid:
                 bar.set_description(problem.name)
@@ -44,17 +45,17 @@ def run(
                     "reference": "Dopri8, float64, tolerance 1e-12, Checkpointed",
                     "reference_uncertainty": exact.uncertainty,
                 }
-        described = machine.describe()
-        described["versions"] |= {"diffrax": importlib.metadata.version("diffrax")}
-        results = {
-            "benchmark": benchmark,
-            "config": asdict(config),
-            "processors": chosen,
-            "problems": problems,
-            "rows": rows,
-            "recommendations": ode_report.recommend(rows),
-            **described,
-        }
+                results = {
+                    "benchmark": benchmark,
+                    "config": asdict(config),
+                    "processors": chosen,
+                    "problems": problems,
+                    "rows": rows,
+                    "recommendations": ode_report.recommend(rows),
+                    **machine.describe(),
+                }
+                if config.out is not None:
+                    ode_report.save(config.out, results, {})
     print(ode_report.table(rows), "", sep="\n")
     print(*(each["sentence"] for each in results["recommendations"]), sep="\n")
     if config.out is not None:

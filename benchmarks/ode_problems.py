@@ -5,7 +5,7 @@ What is given is exact in float32, so that both precisions solve the same proble
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -171,6 +171,7 @@ def lorenz(end: float = 10.0) -> Problem:
     )
 
 
+ProblemName = Literal["circle", "latent64", "latent1000", "mlp64", "van_der_pol", "lorenz"]
 MAKERS: dict[str, Callable[[], Problem]] = {
     "circle": circle,
     "latent64": lambda: latent(64),

@@ -97,22 +97,23 @@ def measured(rows: Iterable[Row]) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line for each row: what, times, memory and errors, or why there are none."""
+    """A line for each row: what, times, memory and relative errors, or why there are none."""
+    names = [f"{row['problem']:<12}{row['dtype']:<9}{describe(row)}" for row in rows]
+    width = max(map(len, names), default=0)
     lines = [
-        f"{'':<62}{'compile s':>10}{'forward ms':>12}{'gradient ms':>12}{'KiB':>10}{'steps':>8}"
-        f"{'solution':>10}{'gradient':>10}"
+        f"{'':<{width}}{'compile s':>10}{'forward ms':>12}{'gradient ms':>12}{'KiB':>10}"
+        f"{'steps':>8}{'solution off':>14}{'gradient off':>14}"
     ]
-    for row in rows:
-        name = f"{row['problem']:<12}{row['dtype']:<9}{describe(row)}"
+    for name, row in zip(names, rows, strict=True):
         if row["status"] != OK:
-            lines.append(f"{name:<62} failed, {row['reason']}")
+            lines.append(f"{name:<{width}} failed, {row['reason']}")
             continue
         memory = row["gradient_memory_bytes"]
         lines.append(
-            f"{name:<62}{row['compile_seconds']:>10.2f}{1e3 * row['forward_seconds']:>12.3f}"
+            f"{name:<{width}}{row['compile_seconds']:>10.2f}{1e3 * row['forward_seconds']:>12.3f}"
             f"{1e3 * row['gradient_seconds']:>12.3f}"
             f"{'?' if memory is None else format(memory / 1024, '.0f'):>10}{row['steps']:>8}"
-            f"{row['solution_error']:>10.1e}{gradient_error(row):>10.1e}"
+            f"{row['solution_error']:>14.1e}{gradient_error(row):>14.1e}"
         )
     return "\n".join(lines)
 

@@ -9,15 +9,15 @@ that memory says nothing here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import jax
 from matplotlib.figure import Figure
 
-from benchmarks import ode_grid, ode_report
+from benchmarks import machine, ode_grid, ode_report
 from benchmarks.ode_cells import Cell, Row
-from benchmarks.ode_problems import MAKERS, Problem
+from benchmarks.ode_problems import Problem, ProblemName
 from jaxvae import ode, plotting
 
 EXPLICIT = (ode.Bosh3(), ode.Tsit5(), ode.Dopri5(), ode.Dopri8())
@@ -29,7 +29,7 @@ FIXED = (ode.RK4(), ode.Heun(), ode.Euler())
 class Config:
     """Options of the benchmark."""
 
-    problems: tuple[str, ...] = tuple(MAKERS)
+    problems: tuple[ProblemName, ...] = get_args(ProblemName)
     """What is solved."""
     dtypes: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
     """In which precisions."""
@@ -43,7 +43,7 @@ class Config:
     """After which an adaptive solve has failed."""
     repeats: int = 7
     """Turns of each cell."""
-    threads: int = 2
+    threads: int = field(default_factory=machine.two_at_most)
     """Processors of the process."""
     count: bool = False
     """Whether to count evaluations backwards, which compiles each cell once more."""

@@ -8,9 +8,9 @@ to differentiate a solution, side by side:
 
 A step fits fragments of 20 consecutive points, each solved from its first point, as programs of
 this kind do: a fresh field soon leaves a trajectory of two turns, and the gradient of the whole
-says little about its beginning. The error in metrics.json is that of the whole trajectory, solved
-from its first point alone; errors of gradients are those of ``ode.gradient_check`` along it, with
-the parameters that the first seed has learnt.
+says little about its beginning. ``trajectory_mse`` in metrics.json is the mean squared distance
+along the whole trajectory, solved from its first point alone; errors of gradients are those of
+``ode.gradient_check`` along it, with the parameters that the first seed has learnt.
 
 Times and memory are those of this machine in this run, one training after another: an indication,
 where benchmarks measure in turns. Reversible takes a fixed step between two points, all others
@@ -78,7 +78,7 @@ MEASURES = {
     "compile_s": "compilation (s)",
     "temp_mb": "temporary memory (MiB)",
     "gradient_error": "relative error of gradients",
-    "test_mse": "mean squared distance",
+    "trajectory_mse": "mean squared distance",
 }
 
 
@@ -148,7 +148,7 @@ def evaluate(
     print(f"{found.message}\n")
     return {
         "gradient_error": max(found.errors.values()),
-        "test_mse": np.mean(np.sum((paths - np.asarray(truth)) ** 2, axis=2), axis=1),
+        "trajectory_mse": np.mean(np.sum((paths - np.asarray(truth)) ** 2, axis=2), axis=1),
     }, paths[0]
 
 

@@ -12,11 +12,16 @@ it where the curve ends too early, against the clean curve and against points wi
 Which windows are tested on decides what the error means:
 
 - between: three blocks of 20 starts are held out, with a gap of 20 on each side. Every part of the
-  curves is in some training window; of a test window 79 points at most, with other noise.
+  curves from the first start on is in some training window, with other noise; of a test window 79
+  points at most.
 - apart: one block, with a gap of 99, so that no point of a test window is in a training window, and
   up to 19 of the 100 points after it are in none either.
 - beyond: nothing at or after a test window was trained on.
 - shared: all starts are trained and tested on, each series with its own noise, as in the paper.
+
+``--preset paper`` has the paper's sizes (25 tanh units, four latents, 20 units in flow and decoder,
+a start at the first point) and 2,000 full-batch steps of Adam at 0.01; ``best``, the default, has
+what ``experiments/spiral_presets.py`` lists.
 
 Each model has a folder inside the run's, as a run with all seeds; each seed has its own series and
 parameters. ``--resume`` skips what is finished.

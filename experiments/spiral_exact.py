@@ -1,4 +1,4 @@
-"""What no forecast of spirals can be expected to beat: Bayes' rule on the true curves."""
+"""What spirals allow of a forecast that knows the curves: Bayes' rule on where a window lies."""
 
 import jax
 import jax.numpy as jnp

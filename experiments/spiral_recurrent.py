@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 import jaxvae
@@ -47,12 +48,9 @@ def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
     def ahead(params, series: data.TimeSeries, times: Array) -> Array:
         if with_gaps:
             return model.forecast(params, series, times).mean
-        # Its rows have no times. They are taken to be as far apart as those of the window are on
-        # average, and what lies between them is interpolated.
-        gap = WINDOW / len(series.times)
-        rows = model.forecast(params, series, times[: math.ceil(BEYOND / gap)]).mean
+        places = rows_until(len(series.times))
+        rows = model.forecast(params, series, times[: math.ceil(places[-1])]).mean
         known = jnp.concatenate([series.values[-1:], rows])
-        places = jnp.arange(1.0, BEYOND + 1) / gap
         return jax.vmap(partial(jnp.interp, places, jnp.arange(1.0 * len(known))), 1, 1)(known)
 
     def one(params, series: data.TimeSeries) -> Array:
@@ -67,3 +65,12 @@ def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
         return Forecast(jax.vmap(one, (None, 0))(params, series), None)
 
     return Forecaster(init, loss, forecast, None)
+
+
+def rows_until(points: int) -> np.ndarray:
+    """How many rows lie between the last one observed and each point after a window, on average.
+
+    Of n points drawn from w without replacement, neighbours are (w + 1)/(n + 1) apart in
+    expectation, and the last one is so far from the first point after the window.
+    """
+    return 1.0 + np.arange(BEYOND) * (points + 1) / (WINDOW + 1)

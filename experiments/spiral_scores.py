@@ -158,6 +158,7 @@ def _figure(kept: dict[str, Any], points: int) -> Figure:
     truth = first["truth"][shown]
     # Beyond the ends of a curve there is nothing to forecast.
     blank = np.where(np.isnan(truth), np.nan, 0.0)
+    groups = {"counter-clockwise": ~first["clockwise"], "clockwise": first["clockwise"]}
     paths = {name: own["paths"] for name, own in kept.items() if "paths" in own}
     return plotting.forecasts(
         {TITLES[name]: own["forecasts"][shown] + blank for name, own in kept.items()},
@@ -166,6 +167,6 @@ def _figure(kept: dict[str, Any], points: int) -> Figure:
         window=(BEYOND, BEYOND + WINDOW),
         draws={TITLES[name]: own[shown] + blank[:, None] for name, own in paths.items()},
         states=states,
-        groups={"counter-clockwise": ~first["clockwise"], "clockwise": first["clockwise"]},
+        groups=None if states is None else groups,
         title=f"{points} of {WINDOW} points observed",
     )

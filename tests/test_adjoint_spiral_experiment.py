@@ -44,7 +44,7 @@ def test_the_experiment_keeps_its_contract(run):
         own = json.loads((out / name / "metrics.json").read_text())
         assert (own["adjoint"], own["steps"]) == (name, 6)
         assert {path.stem for path in (out / name).glob("*.png")} == {"trajectory"}
-        assert report[f"test_mse_{name}"] == own["test_mse"] > 0
+        assert report[f"trajectory_mse_{name}"] == own["trajectory_mse"] > 0
         assert report[f"gradient_error_{name}"] < 1e-3
         np.testing.assert_allclose(report[f"step_ms_{name}"], 1000 / own["steps_per_second"])
 
@@ -57,7 +57,7 @@ def test_adjoints_that_agree_learn_the_same(run):
         line = json.loads((out / name / "log.jsonl").read_text().splitlines()[-1])
         losses.append(line["squared_error"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
-    found = [report[f"test_mse_{name}"] for name in NAMES]
+    found = [report[f"trajectory_mse_{name}"] for name in NAMES]
     np.testing.assert_allclose(found[1], found[0], rtol=1e-2)
 
 

@@ -11,6 +11,7 @@ from experiments.latent_ode import (
     FORECASTERS,
 )
 from experiments.spiral_forecasters import BEYOND, SPACING, WINDOW, times_of
+from experiments.spiral_recurrent import rows_until
 from jaxvae import data
 from jaxvae.distributions import Normal
 
@@ -107,19 +108,15 @@ def test_dreams_change_the_surrogate_alone_and_teach_the_encoder_alone():
     assert max(float(np.abs(a - b).max()) for a, b in zip(*encoders, strict=True)) > 1e-2
 
 
-def test_rows_without_times_are_taken_to_be_as_far_apart_as_those_of_the_window():
-    """A network that repeats what it saw last: the forecast is a line from there."""
-    forecaster = FORECASTERS["rnn"](SMALL)
-    params = jax.tree.map(jnp.zeros_like, forecaster.init(jax.random.key(0)))
-    head = params["forward"]["head"]["layers"][0]
-    head["bias"] = jnp.full_like(head["bias"], 2.0)
-    times = times_of(0, WINDOW)[3::4]
-    values = jnp.zeros((25, 2))
-    series = data.TimeSeries(times, values, jnp.ones((25, 2), bool))
-    after = np.asarray(mean_forecast(forecaster)(params, series))[BEYOND + WINDOW :]
-    # Rows of 2 from the fourth point on; before it, on the way there from 0.
-    expected = np.minimum(np.arange(1, BEYOND + 1) / 4, 1.0)[:, None] * [2.0, 2.0]
-    np.testing.assert_allclose(after, SMALL.scale * expected, rtol=1e-5)
+def test_rows_without_times_are_taken_to_be_where_they_are_on_average():
+    places = rows_until(30)
+    drawn = data.spirals(5000, points=30, key=jax.random.key(0)).observed.times
+    indices = np.asarray(drawn, float) / SPACING
+    gap = np.mean(np.diff(indices, axis=1))
+    np.testing.assert_allclose(np.diff(places), 1 / gap, rtol=5e-3)
+    last = np.mean(indices[:, -1])
+    np.testing.assert_allclose(places * gap, WINDOW - last + np.arange(BEYOND), rtol=0.02, atol=0.1)
+    np.testing.assert_array_equal(rows_until(WINDOW), 1.0 + np.arange(BEYOND))
 
 
 def test_a_recurrent_network_reads_backwards_what_lies_before():

@@ -112,15 +112,17 @@ def _carrying_on(
     times: Float[Array, " ahead"], past: Float[Array, " time"], observed: Bool[Array, " time"]
 ) -> Float[Array, " ahead"]:
     """The times, or a run-time error where they turn back."""
-    direction = jnp.sign(past[-1] - past[0])
     last = past[jnp.max(jnp.where(observed, jnp.arange(past.shape[0]), 0))]
     before = jnp.where(jnp.any(observed), last, times[0])
+    way = jnp.sign(past[-1] - past[0])
+    # A series of one row has no direction: its forecast chooses one.
+    direction = jnp.where(way == 0, jnp.sign(times[-1] - before), way)
     moves = direction * jnp.diff(times, prepend=before)
     message = (
         "forecast expected times that carry on from the last observed row the way the rows go, "
         "got others; to forecast backwards, turn the rows of the series round"
     )
-    return eqx.error_if(times, jnp.any(moves < 0), message)
+    return eqx.error_if(times, ~jnp.all(moves >= 0), message)
 
 
 def rnn(channels: int, hidden: int = 25) -> SequenceModel:

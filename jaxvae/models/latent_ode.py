@@ -62,7 +62,8 @@ def latent_ode(
         channels: of a series.
         integrator: solver, controller, adjoint and limits.
         noise: $\sigma$ in units of the data; None to learn one for each channel.
-        start: $t_0$, on the clock of the series.
+        start: $t_0$, on the clock of the series; a start within it asks for
+            ``nn.two_sided_encoder``, as others read the rows as if all lay on one side of it.
         common_times: times at which all series are scored when ``Grid.times`` is None. Under the
             ``vmap`` of training and evaluation they are then solved together, with common steps.
             They rise, or fall from the start on; rising ones may lie on both sides of the start,
@@ -73,7 +74,9 @@ def latent_ode(
             the start and the times, and a bound is one on $\log p(x, t)$; None takes the times as
             given.
         throw: raise when a solve fails; False leaves the rows that it did not reach out of the
-            likelihood, which is no bound any more where that happens.
+            likelihood, which is no bound any more where that happens, and decodes a state of 0
+            there: evaluate and forecast with True, as importance sampling prefers latents whose
+            rows go missing.
 
     Returns:
         The model. ``Params.generative`` has "dynamics", "decoder", "log_noise" if it is learnt, and

@@ -18,7 +18,8 @@ class Recurrence(NamedTuple):
 
     ``run`` applies it to a series: rows of which nothing is observed leave the state alone, and
     the time that passes is counted from the last row with an observation. Padding, and rows that
-    could as well have been left out, therefore change nothing.
+    could as well have been left out, therefore change nothing, unless ``evolve`` or ``update``
+    makes something there that is not finite.
 
     Attributes:
         init: key to fresh parameters.

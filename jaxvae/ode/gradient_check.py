@@ -21,7 +21,8 @@ class GradientCheck(NamedTuple):
     Attributes:
         agrees: whether every error is within the tolerance.
         errors: of the integrator, for ``z0`` and ``params``.
-        checkpointed: of the same solver and steps with ``Checkpointed()``.
+        checkpointed: of the same solver and step control with ``Checkpointed()``. ``Reversible``
+            steps onto each time, and ``Checkpointed`` past it.
         message: which gradients disagree by how much, and what to use instead.
     """
 
@@ -76,7 +77,7 @@ def gradient_check(
     """
     arguments = jax.tree.map(np.asarray, (z0, params, ts))
     ours = _gradients(integrator, field, arguments, loss)
-    # The gradient of the numbers computed, with the same solver and steps.
+    # The gradient of the numbers computed.
     plain = _gradients(replace(integrator, adjoint=Checkpointed()), field, arguments, loss)
     with jax.enable_x64(True):
         wide = jax.tree.map(_widened, arguments)
@@ -136,7 +137,9 @@ def _message(integrator, errors, checkpointed, tolerance) -> str:
         return f"the gradients of {name} and of the reference agree ({listed})"
     found = f"the gradients of {name} and of the reference disagree by {worst:.1e} ({listed})"
     if plain <= tolerance:
-        return f"{found}; use Checkpointed(), within {plain:.1e} with the same solver and steps"
+        return (
+            f"{found}; use Checkpointed(), within {plain:.1e} with the same solver and step control"
+        )
     return (
         f"{found}, and so do those of Checkpointed() ({plain:.1e}): the steps are too coarse; "
         "tighten the tolerance, or shorten the step"

@@ -47,6 +47,15 @@ class Integrator:
 
     def __post_init__(self):
         _check.positive("Integrator.max_steps", self.max_steps)
+        for name, kind in (
+            ("solver", diffrax.AbstractSolver),
+            ("controller", diffrax.AbstractStepSizeController),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(
+                    f"Integrator.{name} expected a {kind.__name__} of diffrax, made by a call such "
+                    f"as Tsit5(), got {getattr(self, name)!r}"
+                )
         if not isinstance(self.adjoint, Adjoint):
             raise ValueError(
                 "Integrator.adjoint expected Checkpointed, Direct, Backsolve, ForwardMode or "

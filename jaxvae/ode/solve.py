@@ -143,9 +143,13 @@ def solve_batch(
 
 
 def _solve(field, params, z0, ts, integrator, t0, throw, norm=None) -> Solution:
+    z0 = jax.tree.map(jnp.asarray, z0)
+    failure.check_types(z0, ts, integrator)
+    ts = jnp.asarray(ts)
     start = ts[:1] if t0 is None else jnp.asarray(t0, ts.dtype)[None]
+    failure.check_times(start, ts)
     times = jnp.concatenate([start, ts])
-    failure.check_arguments(z0, times, integrator)
+    failure.check_field(field, params, z0, times)
     sound = failure.in_order(times) & failure.all_finite(z0)
     ordered = jnp.where(sound, times, jnp.arange(times.size, dtype=times.dtype))
     if throw:
@@ -225,8 +229,9 @@ def _run_reversibly(field, params, z0, times, integrator):
         max_steps=integrator.max_steps,
         coupling=integrator.adjoint.coupling,
     )
+    stable = failure.still_one(solution.values, solution.gap)
     cause = failure.with_values(
-        failure.cause_of_steps(solution.needed, integrator.max_steps, solution.reversible),
+        failure.cause_of_steps(solution.needed, integrator.max_steps, solution.reversible, stable),
         solution.values,
     )
     stats = Stats(solution.steps, jnp.zeros_like(solution.steps), 2 * counts[1] * solution.steps)

@@ -30,8 +30,10 @@ def work_precision(
     if not panels:
         raise ValueError("work_precision expected at least one panel, got none")
     columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows + 0.6), dpi=150, layout="constrained")
+    rows, entries = -(-len(panels) // columns), 2 * columns - 1
+    names = {name for curves in panels.values() for name in curves}
+    height = 3.4 * rows + 0.3 + 0.2 * -(-len(names) // entries)
+    figure = Figure(figsize=(4.2 * columns, height), dpi=150, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     styles: dict[str, tuple[str, str]] = {}
     fresh = zip(cycle(CYCLE), cycle(_MARKERS), strict=False)
@@ -48,7 +50,9 @@ def work_precision(
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     if shown:
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8)
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside lower center", ncols=entries, fontsize=8
+        )
     return figure
 
 
@@ -87,12 +91,10 @@ def _draw(
         colour, marker = styles[name]
         axes.plot(x, y / unit, marker=marker, markersize=4, linewidth=1, color=colour, label=name)
     axes.set(xscale="log", yscale="log")
-    axes.set(xlim=_a_decade(*axes.get_xlim()), ylim=_a_decade(*axes.get_ylim()))
+    axes.set(xlim=_decades(*axes.get_xlim()), ylim=_decades(*axes.get_ylim()))
     axes.grid(alpha=0.3)
 
 
-def _a_decade(low: float, high: float) -> tuple[float, float]:
-    """The limits, or powers of ten where they are less apart than one and its labels overlap."""
-    if high > 10.0 * low:
-        return low, high
+def _decades(low: float, high: float) -> tuple[float, float]:
+    """The powers of ten on both sides: labels between them would overlap."""
     return 10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high))

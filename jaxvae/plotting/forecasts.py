@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from jaxvae.plotting.palette import BLUE, CYCLE, GREY, ORANGE
 
+_OF_GROUPS = tuple(color for color in CYCLE if color not in (BLUE, ORANGE))
+
 
 def forecasts(
     found: Mapping[str, ArrayLike],
@@ -35,36 +37,45 @@ def forecasts(
         title: of the figure.
 
     Raises:
-        ValueError: if shapes do not fit together, or a series is not in the plane.
+        ValueError: if shapes do not fit together, a series is not in the plane, or there are
+            more groups than colours.
     """
     true_paths, dots = np.asarray(truth), np.asarray(observed)
+    latent = None if states is None else np.asarray(states)
+    members = {name: np.asarray(own, bool) for name, own in (groups or {}).items()}
     paths = {name: np.asarray(each) for name, each in found.items()}
     thin = {name: np.asarray(each) for name, each in (draws or {}).items()}
     _check_paths(true_paths, paths, thin)
+    _check_observed(true_paths, dots, window)
+    _check_states(latent, members)
     low, high = np.nanmin(true_paths, axis=(0, 1)), np.nanmax(true_paths, axis=(0, 1))
     height = 1.5 + len(paths) * (0.4 + 5.2 * min((high - low)[1] / (high - low)[0], 1.0))
-    shown = states is not None
+    shown = latent is not None
     figure = Figure(figsize=(6.0 * (1 + shown), height), dpi=150, layout="constrained")
     grid = figure.add_gridspec(len(paths), 1 + shown)
     axes = [figure.add_subplot(grid[row, 0]) for row in range(len(paths))]
     for panel, (name, each) in zip(axes, paths.items(), strict=True):
         for draw in np.moveaxis(thin.get(name, each[:, None][:, :0]), 1, 0):
             style = {"color": ORANGE, "linewidth": 0.5, "alpha": 0.4}
-            panel.plot(draw[..., 0].T, draw[..., 1].T, **style)
+            first, *_ = panel.plot(draw[..., 0].T, draw[..., 1].T, **style)
+            first.set_label("draws")
         _draw_forecasts(panel, each, true_paths, dots, window)
         panel.set(title=name, ylabel="y")
         panel.label_outer()
     axes[-1].set(xlabel="x")
-    if states is not None:
+    if latent is not None:
         axes.append(figure.add_subplot(grid[:, 1]))
-        _draw_states(axes[-1], np.asarray(states), groups or {})
+        axes[-1].set_box_aspect(1.0)
+        _draw_states(axes[-1], latent, members)
     named = {}
     for panel in axes:
         handles, labels = panel.get_legend_handles_labels()
         named |= dict(zip(labels, handles, strict=True))
-    legend = figure.legend(named.values(), named, loc="outside lower center", ncols=6)
+    legend = figure.legend(
+        named.values(), named, loc="outside lower center", ncols=7 if shown else 3
+    )
     for name, handle in zip(named, legend.legend_handles, strict=True):
-        if handle is not None and name in (groups or {}):
+        if handle is not None and name in {"draws", *members}:
             handle.set_alpha(1.0)
     figure.suptitle(title)
     return figure
@@ -122,6 +133,8 @@ def interpolations(
 def _check_paths(
     truth: np.ndarray, paths: Mapping[str, np.ndarray], thin: Mapping[str, np.ndarray]
 ) -> None:
+    if not paths:
+        raise ValueError("forecasts expected those of one model or more, got none")
     if truth.ndim != 3 or truth.shape[2] != 2:
         raise ValueError(f"forecasts expected truth (series, time, 2), got {truth.shape}")
     for name, each in paths.items():
@@ -137,6 +150,33 @@ def _check_paths(
                 f"forecasts expected draws of {', '.join(paths)}, each {expected}, "
                 f"got {name} {each.shape}"
             )
+
+
+def _check_observed(truth: np.ndarray, dots: np.ndarray, window: tuple[int, int]) -> None:
+    if dots.ndim != 3 or (len(dots), dots.shape[2]) != (len(truth), 2):
+        raise ValueError(f"forecasts expected observed ({len(truth)}, point, 2), got {dots.shape}")
+    if not 0 <= window[0] < window[1] <= truth.shape[1]:
+        raise ValueError(
+            f"forecasts expected a window within the {truth.shape[1]} times, got {window}"
+        )
+
+
+def _check_states(states: np.ndarray | None, groups: Mapping[str, np.ndarray]) -> None:
+    if states is None and groups:
+        raise ValueError("forecasts expected states for the groups, got None")
+    if states is not None and not (
+        states.ndim == 3 and states.shape[2] > 1 and np.isfinite(states).all(2).any()
+    ):
+        raise ValueError(
+            "forecasts expected states (path, time, latent) of two coordinates or more, got shape "
+            f"{states.shape}, or nothing finite"
+        )
+    most = len(_OF_GROUPS)
+    if len(groups) > most:
+        raise ValueError(f"forecasts has colours for {most} groups, got {len(groups)}")
+    for name, own in groups.items():
+        if states is not None and own.shape != states.shape[:1]:
+            raise ValueError(f"forecasts expected group {name} ({len(states)},), got {own.shape}")
 
 
 def _draw_forecasts(
@@ -164,7 +204,7 @@ def _draw_forecasts(
     panel.set(ylim=(low[1] - margin[1], high[1] + margin[1]))
 
 
-def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]) -> None:
+def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, np.ndarray]) -> None:
     flat = states.reshape(-1, states.shape[-1])
     flat = flat[np.isfinite(flat).all(axis=1)]
     centre = flat.mean(axis=0)
@@ -172,11 +212,13 @@ def _draw_states(panel: Any, states: np.ndarray, groups: Mapping[str, ArrayLike]
     share = np.sum(lengths[:2] ** 2) / np.sum(lengths**2)
     plane = (states - centre) @ directions[:2].T
     members = groups or {"": np.ones(len(states), bool)}
-    for color, (name, own) in zip(CYCLE, members.items(), strict=False):
-        paths = plane[np.asarray(own, bool)]
+    for color, (name, own) in zip(_OF_GROUPS, members.items(), strict=False):
+        paths = plane[own]
         style = {"color": color, "linewidth": 0.6, "alpha": 0.35}
         lines = panel.plot(paths[..., 0].T, paths[..., 1].T, **style)
         for line in lines[:1]:
             line.set_label(name)
     panel.set(title="latent paths", xlabel="first component", ylabel="second component")
-    panel.text(0.02, 0.02, f"{share:.0%} of the variance", transform=panel.transAxes)
+    panel.text(
+        0.02, 0.02, f"{share:.0%} of the variance lies in this plane", transform=panel.transAxes
+    )

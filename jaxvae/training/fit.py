@@ -86,7 +86,8 @@ def fit(
             its value where it asks for it; line searches, which call the loss, do not work), or a
             function of a member's hyperparameters that returns one.
         batch_size: rows per step, of all devices together.
-        prepare: row to example; ``autoencode`` makes the row both input and target.
+        prepare: ``(row, key=)`` to example; ``autoencode`` makes the row both input and target,
+            and takes examples as they are.
         settings: pytree of numbers for the loss, or a function of the step (and, if there are any,
             of the hyperparameters) that returns one; None leaves the loss its default.
         hyperparameters: numbers that differ between members: a pytree of vectors, one entry for

@@ -9,9 +9,9 @@ from jaxvae.model import Example
 
 
 def autoencode(row: PyTree, /, *, key: PRNGKey) -> Example:
-    """The row is both what the encoder sees and what is scored."""
+    """The row is both what the encoder sees and what is scored; an example stays what it is."""
     del key
-    return Example(inputs=row, target=row)
+    return row if isinstance(row, Example) else Example(inputs=row, target=row)
 
 
 def binarise_dynamically(row: Float[Array, "*event"], /, *, key: PRNGKey) -> Example:

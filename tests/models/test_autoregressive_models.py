@@ -233,3 +233,14 @@ def test_a_forecast_that_turns_back_is_refused(direction, times):
     assert np.isfinite(forecast(params, past, direction * jnp.array([1.5, 1.6])).mean).all()
     with pytest.raises(Exception, match="carry on from the last observed row"):
         jax.block_until_ready(forecast(params, past, direction * jnp.array(times)))
+
+
+def test_a_series_of_one_row_is_forecast_either_way_and_not_both_ways():
+    model, params = model_of("rnn_with_gaps")
+    past = TimeSeries(jnp.zeros(2), jnp.zeros((2, 2)), jnp.array([[True, True], [False, False]]))
+    forecast = jax.jit(model.forecast)
+    for direction in (-1.0, 1.0):
+        assert np.isfinite(forecast(params, past, direction * jnp.arange(1.0, 4.0)).mean).all()
+    for times in ([1.0, -1.0, 5.0], [1.0, float("nan"), 5.0]):
+        with pytest.raises(Exception, match="carry on from the last observed row"):
+            jax.block_until_ready(forecast(params, past, jnp.array(times)))

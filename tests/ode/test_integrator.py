@@ -23,6 +23,7 @@ from jaxvae import ode
         ),
         (lambda: ode.fixed_steps(0.1, adjoint=ode.Backsolve(seminorm=True)), "seminorm"),
         (lambda: ode.Checkpointed(0), "positive integer"),
+        (lambda: ode.adaptive(solver=ode.Tsit5), r"made by a call such as Tsit5\(\)"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(build, message, without_type_checks):

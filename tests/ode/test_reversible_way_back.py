@@ -11,7 +11,7 @@ from reversible_runs import (
     worst,
 )
 
-from jaxvae.ode import RK4, Reversible, reversible_solve
+from jaxvae.ode import RK4, Reversible, fixed_steps, reversible_solve, solve
 
 
 @pytest.mark.parametrize("coupling", [0.0, 1.0, -0.5, 1.5, math.nan])
@@ -74,3 +74,15 @@ def test_the_gap_shows_an_unstable_coupling():
     assert float(stable.gap[-1]) < 1e-8
     assert abs(float(unstable.values[-1, 0]) - math.exp(-20.0)) > 1e-3
     assert float(unstable.gap[-1]) > 1e-3
+
+
+def test_a_solve_whose_two_solutions_part_is_no_solution():
+    # The states shrink by e^-50: the scheme's own error takes over and grows by twelve digits.
+    field, z0, ts = jnp.array([[-0.5, 1.0], [-1.0, -0.5]]), jnp.ones(2), jnp.linspace(0, 100.0, 11)
+    how = fixed_steps(0.1, adjoint=Reversible())
+    for t_end, sound in ((10, True), (100, False)):
+        times = ts * t_end / 100
+        found = jax.jit(lambda ts: solve(linear, field, z0, ts, integrator=how, throw=False))(times)
+        assert np.all(found.reached) == np.any(found.reached) == sound
+    with pytest.raises(RuntimeError, match="have parted"):
+        jax.block_until_ready(solve(linear, field, z0, ts, integrator=how).values)

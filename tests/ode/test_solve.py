@@ -238,12 +238,28 @@ def test_a_start_that_is_not_finite_is_refused_or_masked():
     [
         (jnp.array([1, 2]), jnp.array(TIMES), "real numbers, got int32"),
         (None, jnp.array(TIMES), "got no array"),
-        (Z0, jnp.zeros((0,)), "one or more times"),
+        (Z0, jnp.zeros((0,)), r"one or more times, got shape \(0,\)"),
+        (Z0, jnp.zeros((1, 4)), r"one or more times, got shape \(1, 4\)"),
+        (Z0, jnp.arange(3), "floating point, got int32"),
     ],
 )
 def test_states_and_times_of_a_wrong_kind_are_refused(z0, ts, message, without_type_checks):
     with pytest.raises(ValueError, match=message):
         ode.solve(linear, FIELD, z0, ts)
+
+
+def test_times_on_the_other_side_of_the_start_are_named_beside_it():
+    message = r"other side of t0 .* got t0 = 0 and \[-2. -1.\]"
+    with pytest.raises(ValueError, match=message):
+        ode.solve(linear, FIELD, Z0, jnp.array([-2.0, -1.0]), t0=0.0)
+
+
+def test_what_is_no_field_or_integrator_is_refused(without_type_checks):
+    ts = jnp.array(TIMES)
+    with pytest.raises(ValueError, match=r"what z is, \(2,\), got \(3,\)"):
+        ode.solve(lambda t, z, a: jnp.ones(3), FIELD, Z0, ts)
+    with pytest.raises(ValueError, match="expected an Integrator, got 'rk4'"):
+        ode.solve(linear, FIELD, Z0, ts, integrator="rk4")
 
 
 def test_a_tolerance_below_rounding_is_refused():

@@ -53,6 +53,31 @@ def test_latent_paths_are_drawn_in_their_principal_plane_by_group():
     assert "100%" in panel.texts[0].get_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"found": {}}, "one model or more, got none"),
+        ({"window": (10, 200)}, r"within the 30 times, got \(10, 200\)"),
+        ({"observed": TRUTH[0]}, r"observed \(2, point, 2\), got \(30, 2\)"),
+        ({"states": STATES[..., 0]}, r"two coordinates or more, got shape \(5, 30\)"),
+        ({"states": STATES[..., :1]}, r"two coordinates or more, got shape \(5, 30, 1\)"),
+        ({"states": np.nan * STATES}, "nothing finite"),
+        ({"groups": {"a": [True]}}, "states for the groups"),
+        ({"states": STATES, "groups": {"a": [True]}}, r"group a \(5,\), got \(1,\)"),
+        ({"states": STATES, "groups": {c: [True] * 5 for c in "abcdefgh"}}, "colours for 4"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+    arguments = {
+        "found": {"a": TRUTH},
+        "truth": TRUTH,
+        "observed": DOTS,
+        "window": (10, 20),
+    } | options
+    with pytest.raises(ValueError, match=message):
+        plotting.forecasts(**arguments)
+
+
 def test_one_legend_names_each_once_and_paths_may_end_early():
     states = np.where(
         np.arange(30)[None, :, None] < 20 + np.arange(5)[:, None, None], STATES, np.nan

@@ -35,8 +35,9 @@ def starts_between(
     starts differ by d share w - d points, so with a gap of w - 1, here 99, no point of a test
     window lies in a training window; with a smaller gap the outermost test windows share
     w - 1 - gap points with training. Not disjoint: the points BEYOND a test window, forward and
-    backward, do lie in training windows, which start there. Both directions of turning are divided
-    alike. The published range of 300 starts has room for one block with gaps of 99.
+    backward, do lie in training windows, which start there, but for block - 1 of them at most
+    where the gap is w - 1. Both directions of turning are divided alike. The published range of
+    300 starts has room for one block with gaps of 99.
 
     Args:
         first: the first start.
@@ -77,8 +78,9 @@ def starts_beyond(first: int = 100, last: int = 399, *, block: int, gap: int = 9
 
     This asks whether a model extrapolates to parts of the curves that it has never seen. With a
     gap of w - 1 for windows of w points no point of a test window, nor any point after it, lies in
-    a training window; points before a test window do. Of the published grid, 100 points follow
-    a window that starts at 300 or before: ``last=300`` makes all test series have them.
+    a training window; points before a test window do, but for block - 1 at most. Of the published
+    grid, 100 points follow a window that starts at 300 or before: ``last=300`` makes all test
+    series have them.
 
     Args:
         first: the first start.
