@@ -12,6 +12,7 @@ from jaxvae.training.devices import device_mesh as device_mesh
 from jaxvae.training.export import export_params as export_params
 from jaxvae.training.export import import_params as import_params
 from jaxvae.training.failure import Failure as Failure
+from jaxvae.training.failure import InterruptedStepError as InterruptedStepError
 from jaxvae.training.failure import NonFiniteError as NonFiniteError
 from jaxvae.training.feeds import steps_per_epoch as steps_per_epoch
 from jaxvae.training.fit import Fit as Fit

@@ -1,6 +1,7 @@
 """A step with something that is not finite: how it is told, kept, and looked at again."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,19 @@ class NonFiniteError(FloatingPointError):
         super().__init__(
             f"{failure.describe()}{where}; {ways}, or look at the step with jaxvae.training.replay"
         )
+
+
+class InterruptedStepError(FloatingPointError):
+    """A compiled step raised an error of its own, such as a solve that failed."""
+
+    def __init__(self, first: int, stop: int, sentence: str, where: str = ""):
+        super().__init__(f"between steps {first} and {stop}{where}: {sentence}")
+
+
+def sentence_of(error: Exception) -> str | None:
+    """What ``equinox.error_if`` was told to say, out of all that XLA says about it."""
+    found = re.search(r"EquinoxRuntimeError: (.+)", str(error))
+    return found.group(1) if found else None
 
 
 def save_failure(folder: Path, failure: Failure) -> Path:

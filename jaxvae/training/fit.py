@@ -114,6 +114,8 @@ def fit(
         ValueError: if the data cannot fill one batch, its leaves disagree in length, or a size
             is not positive, or there is a key missing or too many.
         NonFiniteError: a ``FloatingPointError`` that names step, quantity and group.
+        InterruptedStepError: a ``FloatingPointError``, where a step raises an error of its own,
+            such as a solve that failed; the state before is kept in the run's folder.
     """
     _check_arguments(num_steps, held_out, patience, keep_best, on_failure)
     if on_failure == "skip":

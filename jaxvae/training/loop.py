@@ -15,7 +15,13 @@ from tqdm.auto import tqdm
 from jaxvae._types import PyTree
 from jaxvae.training.chunk import Report
 from jaxvae.training.devices import agree
-from jaxvae.training.failure import Failure, NonFiniteError, save_failure
+from jaxvae.training.failure import (
+    Failure,
+    InterruptedStepError,
+    NonFiniteError,
+    save_failure,
+    sentence_of,
+)
 from jaxvae.training.feeds import ArrayFeed, StreamFeed
 from jaxvae.training.members import member_of, put_member
 from jaxvae.training.pace import Pace
@@ -101,10 +107,16 @@ class Loop:
         # For a diagnosis: the state's own buffers go to the chunk.
         before = jax.tree.map(jnp.copy, self.state)
         started = time.perf_counter()
-        with self._tracing():
-            self.state, report = self._program(
-                self.state, self._hyper, feed, self._held_out, stop, stop == line_at
-            )
+        try:
+            with self._tracing():
+                self.state, report = jax.block_until_ready(
+                    self._program(
+                        self.state, self._hyper, feed, self._held_out, stop, stop == line_at
+                    )
+                )
+        except RuntimeError as error:
+            self._interrupt(error, before, stop)
+            raise
         self._pace.took(stop - self._step, time.perf_counter() - started)
         was_alive, failed = self._alive, self._failed(report)
         if failed.any():
@@ -113,6 +125,18 @@ class Loop:
         self._bar.update(int(self.state.step) - self._step)
         self._step = int(self.state.step)
         return report, was_alive
+
+    def _interrupt(self, error: RuntimeError, before: TrainState, stop: int) -> None:
+        """Keep the state before a chunk that raised, and say what and when in one line."""
+        sentence, where = sentence_of(error), ""
+        if sentence is None:
+            return
+        self.state = before
+        if self._run is not None:
+            self._run.save(before)
+            self._run.checkpoints.wait()
+            where = f" (the state at step {self._step} is saved in {self._run.directory})"
+        raise InterruptedStepError(self._step, stop, sentence, where) from None
 
     def _tracing(self) -> AbstractContextManager[Any]:
         self._untraced -= 1

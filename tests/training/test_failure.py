@@ -1,7 +1,9 @@
 import json
+import re
 from dataclasses import dataclass
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,7 @@ from problems import (
 )
 
 from jaxvae.model import Params
-from jaxvae.training import NonFiniteError, initial_state, open_run, replay
+from jaxvae.training import InterruptedStepError, NonFiniteError, initial_state, open_run, replay
 from jaxvae.training.state import Purpose, purpose_key
 
 
@@ -262,3 +264,39 @@ def test_members_that_halt_in_one_chunk_keep_a_failure_each(tmp_path):
         for i in range(3)
     ]
     assert [entry["step"] for entry in about] == steps.tolist()
+
+
+@pytest.mark.parametrize("bad_step", [0, 13])
+def test_an_error_within_a_step_is_told_in_a_line_and_costs_nothing(tmp_path, bad_step):
+    def loss(params, example, *, key, settings, limit):
+        estimate = quadratic(params.inference, example, key=key)
+        checked = eqx.error_if(estimate.surrogate, settings >= limit, "the solve has failed")
+        return estimate._replace(surrogate=checked)
+
+    options = {"num_steps": 20, "log_every": 10}
+    with (
+        open_run(tmp_path / "run", Config()) as folder,
+        pytest.raises(InterruptedStepError, match=r"the solve has failed$") as met,
+    ):
+        start(partial(loss, limit=bad_step), init, DATA, run=folder, **options)
+    first, stop = map(int, re.findall(r"between steps (\d+) and (\d+) ", str(met.value))[0])
+    assert first <= bad_step < stop
+    assert f"the state at step {first} is saved" in str(met.value)
+    with open_run(tmp_path / "run", Config(), resume=True) as folder:
+        resumed = start(partial(loss, limit=99), init, DATA, run=folder, **options)
+    whole = start(partial(loss, limit=99), init, DATA, **options)
+    assert_identical(resumed.params, whole.params)
+
+
+def test_other_errors_within_a_step_stay_what_they_are():
+    def refuse(step):
+        raise TypeError("not told by a solve")
+
+    def loss(params, example, *, key, settings):
+        estimate = quadratic(params.inference, example, key=key)
+        zero = jax.pure_callback(refuse, estimate.surrogate, settings)
+        return estimate._replace(surrogate=estimate.surrogate + jax.lax.stop_gradient(zero))
+
+    with pytest.raises(Exception, match="not told by a solve") as met:
+        start(loss, init, DATA, num_steps=2)
+    assert not isinstance(met.value, InterruptedStepError)
