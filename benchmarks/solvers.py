@@ -63,6 +63,7 @@ def quickened(config: Config) -> Config:
         tolerances=(1e-3, 1e-6),
         multiples=(),
         implicit_size=0,
+        max_steps=2**12,
         repeats=3,
     )
 

@@ -262,6 +262,12 @@ def test_what_is_no_field_or_integrator_is_refused(without_type_checks):
         ode.solve(linear, FIELD, Z0, ts, integrator="rk4")
 
 
+def test_params_may_hold_what_is_no_array():
+    params = (FIELD, jnp.matmul)
+    values = ode.solve(lambda t, z, p: p[1](p[0], z), params, Z0, jnp.array(TIMES)).values
+    np.testing.assert_array_equal(values, ode.solve(linear, FIELD, Z0, jnp.array(TIMES)).values)
+
+
 def test_a_tolerance_below_rounding_is_refused():
     with pytest.raises(ValueError, match="compute in float64"):
         ode.solve(linear, FIELD, Z0, jnp.array(TIMES), integrator=ode.adaptive(1e-9, 1e-9))
