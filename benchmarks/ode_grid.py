@@ -12,6 +12,9 @@ from benchmarks.ode_cells import Cell, Row, measure
 from benchmarks.ode_problems import Problem, make
 from jaxvae import ode
 
+_MOST_WRONG = 10.0
+"""Relative error up to which a row is drawn."""
+
 
 def run(
     benchmark: str,
@@ -77,9 +80,13 @@ def fixed(problem: Problem, steps: int, solver: Any = None, adjoint: Any = None)
 def panels(
     rows: Sequence[Row], curve: Callable[[Row], str], point: Callable[[Row], tuple[float, float]]
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Points of the rows that went through, by problem and type and then by curve."""
+    """Points of the rows that went through, by problem and type and then by curve.
+
+    A gradient that has exploded may be off by any power of ten, and would hide all others.
+    """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in ode_report.measured(rows):
-        title = f"{row['problem']}, {row['dtype']}"
-        found.setdefault(title, {}).setdefault(curve(row), []).append(point(row))
+        title, (error, seconds) = f"{row['problem']}, {row['dtype']}", point(row)
+        if error <= _MOST_WRONG:
+            found.setdefault(title, {}).setdefault(curve(row), []).append((error, seconds))
     return found

@@ -96,18 +96,21 @@ def cells(config: Config, problem: Problem) -> list[Cell]:
 
 def figures(rows: list[Row]) -> Mapping[str, Figure]:
     """Work-precision of the solution and of the gradient."""
-
-    def drawn(label: str, seconds: str, error: Any) -> Figure:
-        grid = ode_grid.panels(rows, lambda row: row["solver"], lambda r: (error(r), r[seconds]))
-        what = "forward (s)" if seconds == "forward_seconds" else "forward and gradient (s)"
-        return plotting.work_precision(grid, labels=(f"relative error of the {label}", what))
-
-    if not ode_report.measured(rows):
-        return {}
-    return {
-        "work_precision": drawn("solution", "forward_seconds", lambda row: row["solution_error"]),
-        "gradient_work_precision": drawn("gradient", "gradient_seconds", ode_report.gradient_error),
+    measures = {
+        "work_precision": ("solution", "forward", lambda row: row["solution_error"]),
+        "gradient_work_precision": ("gradient", "gradient", ode_report.gradient_error),
     }
+    drawn = {}
+    for name, (label, stage, error) in measures.items():
+        seconds = f"{stage}_seconds"
+        grid = ode_grid.panels(
+            rows, lambda row: row["solver"], lambda r, e=error, s=seconds: (e(r), r[s])
+        )
+        if grid:
+            what = "forward (s)" if stage == "forward" else "forward and gradient (s)"
+            labels = (f"relative error of the {label}", what)
+            drawn[name] = plotting.work_precision(grid, labels=labels)
+    return drawn
 
 
 def main(config: Config) -> dict[str, Any]:

@@ -239,6 +239,16 @@ def test_cells_that_take_turns_in_groups_keep_their_order(monkeypatch):
     assert all(row["gradient_seconds"] > 0 for row in rows)
 
 
+def test_rows_that_are_ten_times_wrong_are_not_drawn(measured):
+    row, *_ = measured[0]
+    wrong = row | {"solver": "Euler", "params_gradient_error": 1e100}
+    assert [
+        line.get_label()
+        for line in solvers.figures([row, wrong])["gradient_work_precision"].axes[0].lines
+    ] == ["RK4"]
+    assert set(solvers.figures([wrong])) == {"work_precision"}
+
+
 def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch):
     whole = ode_grid.measure
 
