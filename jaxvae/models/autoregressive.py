@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float
 
-from jaxvae import nn
+from jaxvae import _run_time, nn
 from jaxvae._types import PRNGKey, PyTree, Scalar
 from jaxvae.data.series import TimeSeries
 from jaxvae.distributions import Masked, Normal
@@ -122,7 +121,7 @@ def _carrying_on(
         "forecast expected times that carry on from the last observed row the way the rows go, "
         "got others; to forecast backwards, turn the rows of the series round"
     )
-    return eqx.error_if(times, ~jnp.all(moves >= 0), message)
+    return _run_time.error_if(times, ~jnp.all(moves >= 0), message)
 
 
 def rnn(channels: int, hidden: int = 25) -> SequenceModel:

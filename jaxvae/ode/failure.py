@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jaxvae import _run_time
 from jaxvae._types import PyTree
 from jaxvae.ode.integrator import Integrator
 
@@ -153,7 +154,7 @@ def refuse_arguments(z0: PyTree, times: Array) -> PyTree:
         (~in_order(times), _ORDER),
         (~all_finite(z0), _STATE_FINITE),
     ):
-        z0 = eqx.error_if(z0, wrong, message)
+        z0 = _run_time.error_if(z0, wrong, message)
     return z0
 
 
@@ -175,4 +176,4 @@ def refuse_failure(values: PyTree, cause: Int[Array, ""], integrator: Integrator
         "the equation's; it contracts too much for so long a span, or the step is too long: use "
         "Checkpointed, a shorter span, or a shorter step",
     ]
-    return eqx.branched_error_if(values, cause != SUCCESS, jnp.maximum(cause - 1, 0), messages)
+    return _run_time.one_of_errors_if(values, cause != SUCCESS, jnp.maximum(cause - 1, 0), messages)

@@ -11,11 +11,11 @@ from functools import partial
 from typing import NamedTuple
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxvae import _run_time
 from jaxvae._types import PyTree
 
 Pair = tuple[Array, Array]
@@ -153,7 +153,7 @@ def _backward(method, residuals, cotangents):
     (y, z), (y_bar, z_bar), learnt_bar = carry
     z0_bar = y_bar[0] + z_bar[0] + by_values[0]
     lost = _lost(y, z, z0, size) & jnp.any(by_values != 0.0)
-    z0_bar = eqx.error_if(z0_bar, lost, method.message)
+    z0_bar = _run_time.error_if(z0_bar, lost, method.message)
     ts_bar = jnp.pad(t0_bar, (0, 1)) + jnp.pad(t1_bar, (1, 0))
     learnt_bar = jax.tree.map(lambda _, pair: pair[0], learnt, learnt_bar)
     return z0_bar, learnt_bar, None, ts_bar, None, None

@@ -1,6 +1,7 @@
 """The compiled part of training: many steps in one loop, Python only before and after."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -11,8 +12,9 @@ from jaxtyping import Bool, Int
 
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.model import EXAMPLES, Estimate, Example
+from jaxvae.training.devices import ONE_DEVICE, Layout
 from jaxvae.training.finite import all_finite, no_nan, where
-from jaxvae.training.rows import Feed, Place, batch_of, for_each_step, stay
+from jaxvae.training.rows import Feed, batch_of, for_each_step
 from jaxvae.training.state import Best, Purpose, TrainState, Watch, purpose_key
 
 
@@ -64,7 +66,7 @@ class Procedure(NamedTuple):
         optimiser: an optax optimiser, which minimises minus the surrogate.
         batch_size: rows per step; the last partial batch of an epoch is dropped.
         patience: held-out evaluations without a higher bound after which a member stops, or None.
-        place: where the rows of a batch belong on several devices.
+        layout: of the devices that share the rows of a batch.
     """
 
     loss: Loss
@@ -73,7 +75,7 @@ class Procedure(NamedTuple):
     optimiser: optax.GradientTransformation
     batch_size: int
     patience: int | None = None
-    place: Place = stay
+    layout: Layout = ONE_DEVICE
 
     def estimator(self, params: PyTree, step: Int[Array, ""]) -> Callable[..., Estimate]:
         """The map from (row, key to prepare it, key for the loss) to its estimate."""
@@ -97,17 +99,22 @@ def row_keys(state: TrainState, batch_size: int) -> tuple[Array, Array]:
 def gradients(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[PyTree, Estimate]:
     """Gradient of minus the mean surrogate of a batch, and the mean estimate."""
 
-    def negative_surrogate(params):
-        mean = mean_estimate(procedure, state._replace(params=params), rows)
-        return -mean.surrogate, mean
+    def of_rows(params, *rows_and_keys):
+        def negative_surrogate(params):
+            mean = mean_estimate(procedure, params, state.step, *rows_and_keys)
+            return -mean.surrogate, mean
 
-    return jax.grad(negative_surrogate, has_aux=True)(state.params)
+        return jax.grad(negative_surrogate, has_aux=True)(params)
+
+    keys = procedure.layout.own(row_keys(state, procedure.batch_size))
+    return procedure.layout.mean(of_rows, state.params, rows, *keys)
 
 
-def mean_estimate(procedure: Procedure, state: TrainState, rows: PyTree) -> Estimate:
-    """The mean over a batch: the one place with a ``vmap`` over rows."""
-    keys = row_keys(state, procedure.batch_size)
-    estimator = procedure.estimator(state.params, state.step)
+def mean_estimate(
+    procedure: Procedure, params: PyTree, step: Int[Array, ""], rows: PyTree, *keys: Array
+) -> Estimate:
+    """The mean over rows, each with its keys: the one place with a ``vmap`` over rows."""
+    estimator = procedure.estimator(params, step)
     return _mean(jax.vmap(estimator, axis_name=EXAMPLES)(rows, *keys))
 
 
@@ -156,8 +163,12 @@ def run_chunk(
         bad = jnp.where((bad < 0) & ~good, state.step, bad)
         return after, where(good, moved, mean), count, bad
 
-    some_rows = batch_of(feed, state, state.step, procedure.batch_size)
-    estimate = jax.eval_shape(lambda s: mean_estimate(procedure, s, some_rows), state)
+    own = procedure.layout.own
+    rows = batch_of(feed, state, state.step, procedure.batch_size, own)
+    keys = own(row_keys(state, procedure.batch_size))
+    estimate = jax.eval_shape(
+        partial(mean_estimate, procedure), state.params, state.step, rows, *keys
+    )
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), estimate)
     zero = jnp.zeros_like(state.step)
     trained, mean, count, bad = for_each_step(
@@ -168,7 +179,7 @@ def run_chunk(
         feed,
         stop=stop,
         batch_size=procedure.batch_size,
-        place=procedure.place,
+        own=own,
     )
     finite = all_finite(trained.params) & no_nan(trained.optimiser)
     alive = state.watch.alive

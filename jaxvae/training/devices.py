@@ -1,14 +1,18 @@
 """Several devices: the rows of a batch shared out, parameters on all, members apart if wanted."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.experimental import multihost_utils
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxvae import _run_time
 from jaxvae._types import PyTree
 from jaxvae.training.rows import Block, Resident
 from jaxvae.training.state import TrainState
@@ -53,7 +57,9 @@ class Layout:
     """
 
     def __init__(self, mesh: Mesh | AbstractMesh | None, batch_size: int, count: int | None):
-        self._mesh = mesh
+        self._mesh, self._batch_size = mesh, batch_size
+        self._alone = mesh is None or mesh.size == 1
+        self._of_members = P() if count is None else P("members")
         if mesh is None:
             return
         if set(mesh.axis_names) != {"members", "data"}:
@@ -70,37 +76,54 @@ class Layout:
                     f"{name} expected a multiple of the {mesh.shape[axis]} devices along the "
                     f"mesh's axis {axis}, got {number}"
                 )
-        self._members = count is not None
 
-    def place(self, rows: Any) -> Any:
-        """Share out the rows of a batch inside a compiled function."""
-        if self._mesh is None or self._mesh.shape["data"] == 1:
-            return rows
-        inside = not jax.sharding.get_abstract_mesh().empty
-        sharding = P("data") if inside else NamedSharding(self._mesh, P("data"))
-        return jax.lax.with_sharding_constraint(rows, sharding)
-
-    def over_members(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Each group of devices runs a function of members on its own ones.
+    def over_devices(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Each device runs a function of members on its own ones, with its share of every batch.
 
         Args:
-            function: of state, hyperparameters and what is shared, to a state and a report.
+            function: of state, hyperparameters, feed and what is shared, to a state and a report.
         """
-        if self._mesh is None or self._mesh.shape["members"] == 1:
+        if self._alone:
             return function
 
-        def run(state, hyperparameters, *shared):
-            apart = self._state_specs()
-            return jax.shard_map(
+        @wraps(function)
+        def run(state, hyperparameters, feed, *shared):
+            member = self._of_members
+            rows = Block(P(), P(None, "data")) if isinstance(feed, Block) else P()  # pyright: ignore[reportArgumentType]
+            states = jax.tree.map(lambda _: member, state)._replace(step=P())
+            over = jax.shard_map(
                 function,
                 mesh=self._mesh,
-                in_specs=(apart, P("members"), *(P() for _ in shared)),
-                out_specs=(apart, P("members")),
-                axis_names={"members"},
+                in_specs=(states, member, rows, *(P() for _ in shared)),
+                out_specs=(states, member),
                 check_vma=False,
-            )(state, hyperparameters, *shared)
+            )
+            with _run_time.as_nan():
+                return over(state, hyperparameters, feed, *shared)
 
         return run
+
+    def own(self, rows: PyTree) -> PyTree:
+        """This device's share of what has an entry for each row of a batch."""
+        if self._alone:
+            return rows
+        size = self._batch_size // lax.axis_size("data")
+        first = lax.axis_index("data") * size
+        return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), rows)
+
+    def mean(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The mean over the devices of a function of arrays, each with its own.
+
+        The function is traced as on a single device: solvers compare the types of what goes into
+        their loops, and would take those that know of the mesh for others.
+        """
+        if self._alone:
+            return function(*arguments)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
+        with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
+            traced, result = jax.make_jaxpr(function, return_shape=True)(*shapes)
+        leaves = jaxpr_as_fun(traced)(*jax.tree.leaves(arguments))
+        return lax.pmean(jax.tree.unflatten(jax.tree.structure(result), leaves), "data")
 
     @property
     def shared(self) -> NamedSharding | None:
@@ -111,12 +134,8 @@ class Layout:
         """A sharding for every leaf of a state; None leaves it to jit."""
         if self._mesh is None:
             return None
-        spec = NamedSharding(self._mesh, P("members") if self._members else P())
-        return jax.tree.map(lambda _: spec, state)._replace(step=NamedSharding(self._mesh, P()))
-
-    def _state_specs(self) -> Any:
-        apart: Any = P("members")
-        return TrainState(params=apart, optimiser=apart, key=apart, step=P(), watch=apart)  # pyright: ignore[reportArgumentType]
+        spec = NamedSharding(self._mesh, self._of_members)
+        return jax.tree.map(lambda _: spec, state)._replace(step=self.shared)
 
     def put_state(self, state: TrainState) -> TrainState:
         """A copy of the state where it belongs; the given one survives the donation of the copy."""
@@ -128,7 +147,7 @@ class Layout:
         """Arrays with a leading axis of members, if the run has one."""
         if self._mesh is None:
             return jax.device_put(tree)
-        sharding = NamedSharding(self._mesh, P("members") if self._members else P())
+        sharding = NamedSharding(self._mesh, self._of_members)
         return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
 
     def put_shared(self, tree: PyTree) -> PyTree:
@@ -154,6 +173,9 @@ class Layout:
                 lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batches
             ),
         )
+
+
+ONE_DEVICE = Layout(None, 1, None)
 
 
 def agree(*values: int) -> tuple[int, ...]:

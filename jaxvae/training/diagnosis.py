@@ -105,7 +105,7 @@ def diagnose(
         feed,
         stop=stop,
         batch_size=procedure.batch_size,
-        place=procedure.place,
+        own=procedure.layout.own,
     )
 
 

@@ -124,9 +124,7 @@ def fit(
         init, optimiser, key, hyperparameters, keep_best=keep_best, run=run, num_steps=num_steps
     )
     layout = Layout(mesh, batch_size, count)
-    recipe = Recipe(
-        loss, settings, prepare, optimiser, batch_size, patience, layout.place, on_failure == "skip"
-    )
+    recipe = Recipe(loss, settings, prepare, optimiser, batch_size, patience, on_failure == "skip")
     first = int(state.step)
     with ExitStack() as stack:
         feed = stack.enter_context(closing(open_feed(data, batch_size, layout)))

@@ -10,9 +10,9 @@ from jax import Array
 
 from jaxvae._types import PyTree
 from jaxvae.training.chunk import Loss, Prepare, Procedure, Report, run_chunk
-from jaxvae.training.devices import Layout
+from jaxvae.training.devices import ONE_DEVICE, Layout
 from jaxvae.training.diagnosis import Diagnosis, diagnose
-from jaxvae.training.rows import Feed, Place, batch_of, stay
+from jaxvae.training.rows import Feed, batch_of
 from jaxvae.training.state import Optimiser, TrainState, optimiser_of
 
 
@@ -25,10 +25,9 @@ class Recipe(NamedTuple):
     optimiser: Optimiser
     batch_size: int
     patience: int | None = None
-    place: Place = stay
     skip: bool = False
 
-    def procedure(self, hyperparameters: PyTree) -> Procedure:
+    def procedure(self, hyperparameters: PyTree, layout: Layout = ONE_DEVICE) -> Procedure:
         """The step of one member."""
         loss, settings = self.loss, self.settings
         if settings is None:
@@ -40,7 +39,7 @@ class Recipe(NamedTuple):
             optimiser_of(self.optimiser, hyperparameters),
             self.batch_size,
             self.patience,
-            self.place,
+            layout,
         )
 
 
@@ -67,7 +66,7 @@ class Program:
 
         def chunk(state, hyperparameters, feed, held_out, stop, evaluate):
             return run_chunk(
-                recipe.procedure(hyperparameters), state, feed, held_out, stop, evaluate
+                recipe.procedure(hyperparameters, layout), state, feed, held_out, stop, evaluate
             )
 
         sharding = layout.state_sharding(state)
@@ -107,16 +106,15 @@ class Program:
     @cached_property
     def _diagnosis(self) -> Callable[..., tuple[TrainState, Diagnosis]]:
         def repeat(state, hyperparameters, feed, stop):
-            procedure = self._recipe.procedure(hyperparameters)
+            procedure = self._recipe.procedure(hyperparameters, self._layout)
             return diagnose(procedure, state, feed, stop, only_updates=self._recipe.skip)
 
         sharding = self._layout.shared
         return jax.jit(self._over_members(repeat), out_shardings=sharding)
 
     def _over_members(self, function: Callable) -> Callable:
-        if self._members is None:
-            return function
-        return self._layout.over_members(self._members(function))
+        members = function if self._members is None else self._members(function)
+        return self._layout.over_devices(members)
 
     def _numbers(self, stop: int, look: bool) -> tuple[Array, Array]:
         return self._layout.put_shared((np.int32(stop), np.bool_(look)))

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae import _run_time
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.chunk import Loss, Prepare, Procedure, gradients, row_keys, update
 from jaxvae.training.diagnosis import finite_groups
-from jaxvae.training.failure import Failure, load_failure
+from jaxvae.training.failure import Failure, load_failure, sentence_of
 from jaxvae.training.finite import all_finite, no_nan
 from jaxvae.training.prepare import autoencode
 from jaxvae.training.program import Recipe
@@ -28,8 +29,9 @@ class Replay(NamedTuple):
         bad_rows: rows whose surrogate or gradient is not finite.
         finite: name of each quantity and group of parameters to whether it was finite, in the
             order in which they are computed.
-        trace: where the first operation with a non-finite result was called for the first bad
-            row, as a traceback; empty if there is no bad row.
+        trace: of the first bad row: the sentence of an error, such as that of a solve that failed,
+            or else a traceback of the first operation with a non-finite result; empty if there is
+            no bad row.
     """
 
     failure: Failure
@@ -90,14 +92,17 @@ def replay(
     size = jax.tree.leaves(failure.rows)[0].shape[0]
     recipe = Recipe(loss, settings, prepare, optimiser, size, None)
     procedure = recipe.procedure(hyperparameters)
-    state = failure.state
-    gradient, estimate = jax.jit(lambda s, rows: gradients(procedure, s, rows))(state, failure.rows)
+    # Errors can be raised on a single device only.
+    state = jax.device_put(failure.state, jax.local_devices()[0])
+    with _run_time.as_nan():
+        step = jax.jit(lambda s, rows: gradients(procedure, s, rows))
+        gradient, estimate = step(state, failure.rows)
+        surrogates, bad_rows = _rows(procedure, state, failure.rows)
     after = jax.jit(lambda *a: update(procedure, *a))(state, gradient, estimate)
     finite = {"surrogate": bool(jnp.isfinite(estimate.surrogate))}
     finite |= {f"gradient of {k}": bool(v) for k, v in finite_groups(gradient).items()}
     finite |= {f"update of {k}": bool(v) for k, v in finite_groups(after.params).items()}
     finite |= {"optimiser's state": bool(no_nan(after.optimiser))}
-    surrogates, bad_rows = _rows(procedure, state, failure.rows)
     trace = _trace(procedure, state, failure.rows, bad_rows[0]) if bad_rows else ""
     return Replay(failure, surrogates, bad_rows, finite, trace)
 
@@ -116,6 +121,12 @@ def _rows(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[np.nda
 def _trace(procedure: Procedure, state: TrainState, rows: PyTree, index: int) -> str:
     keys = row_keys(state, procedure.batch_size)
     arguments = jax.tree.map(lambda x: jnp.asarray(x)[index], (rows, *keys))
+    try:
+        jax.block_until_ready(
+            jax.jit(jax.grad(_of_row(procedure, state, *arguments)))(state.params)
+        )
+    except RuntimeError as error:
+        return sentence_of(error) or traceback.format_exc()
     try:
         with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
             jax.grad(_of_row(procedure, state, *arguments))(state.params)

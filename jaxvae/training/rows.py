@@ -36,17 +36,17 @@ class Block(NamedTuple):
 
 
 Feed = Resident | Block
-Place = Callable[[Any], Any]
-"""Where rows belong in a computation on several devices; ``stay`` on one."""
+Own = Callable[[Any], Any]
+"""A device's share of what has an entry for each row of a batch."""
 
 
-def stay(rows: Any) -> Any:
-    """Leave rows where they are."""
+def whole(rows: Any) -> Any:
+    """The share of a device that is alone."""
     return rows
 
 
 def batch_of(
-    feed: Feed, state: TrainState, step: Int[Array, ""], batch_size: int, place: Place = stay
+    feed: Feed, state: TrainState, step: Int[Array, ""], batch_size: int, own: Own = whole
 ) -> PyTree:
     """The batch of a step that is not a training step: for a shape, or to look at a failure."""
     if isinstance(feed, Block):
@@ -54,7 +54,7 @@ def batch_of(
     size = _num_rows(feed.rows)
     per_epoch = size // batch_size
     order = random_order(purpose_key(state.key, Purpose.ORDER, step // per_epoch), size)
-    return _of_order(feed.rows, order, step % per_epoch, batch_size, place)
+    return _of_order(feed.rows, order, step % per_epoch, batch_size, own)
 
 
 def for_each_step(
@@ -66,7 +66,7 @@ def for_each_step(
     *,
     stop: Int[Array, ""],
     batch_size: int,
-    place: Place,
+    own: Own,
 ) -> Any:
     """Call ``take_step(carry, batch)`` from the carry's step up to ``stop``, both traced.
 
@@ -87,7 +87,7 @@ def for_each_step(
 
         def step(index, carry_and_order):
             carry, order = carry_and_order
-            batch = _of_order(feed.rows, order, index, batch_size, place)
+            batch = _of_order(feed.rows, order, index, batch_size, own)
             return take_step(carry, batch), order
 
         return lax.fori_loop(first, last, step, (carry, order))[0]
@@ -111,10 +111,10 @@ def _of_block(block: Block, step: Int[Array, ""]) -> PyTree:
 
 
 def _of_order(
-    rows: PyTree, order: Array, number: Int[Array, ""], batch_size: int, place: Place
+    rows: PyTree, order: Array, number: Int[Array, ""], batch_size: int, own: Own
 ) -> PyTree:
-    index = place(lax.dynamic_slice_in_dim(order, number * batch_size, batch_size))
-    return place(jax.tree.map(partial(_take_rows, index), rows))
+    index = own(lax.dynamic_slice_in_dim(order, number * batch_size, batch_size))
+    return jax.tree.map(partial(_take_rows, index), rows)
 
 
 def _take_rows(index: Int[Array, " batch"], array: Array) -> Array:

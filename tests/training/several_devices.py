@@ -1,7 +1,7 @@
 """A process of ``test_devices.py``: trains over all devices that it sees, and prints what came out.
 
 ``python several_devices.py FOLDER STEPS CASES [COORDINATOR PROCESSES RANK]``; a case is one of the
-names of ``CASES``, and several are joined by commas.
+names of ``CASES``, or "failing", and several are joined by commas.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -20,13 +21,15 @@ if processes:
     jax.distributed.initialize(coordinator, int(count), int(rank))
 
 import jaxvae  # noqa: E402 - after the processes have met
-from jaxvae import data, models, nn, objectives, training  # noqa: E402
+from jaxvae import data, models, nn, objectives, ode, training  # noqa: E402
+from jaxvae.model import Estimate  # noqa: E402
 
 CASES = {
-    "plain": {"members": 0, "groups": 1, "stream": False},
+    "plain": {"members": 0, "groups": 1},
     "stream": {"members": 0, "groups": 1, "stream": True},
-    "members_apart": {"members": 4, "groups": 4, "stream": False},
-    "members_together": {"members": 2, "groups": 1, "stream": False},
+    "members_apart": {"members": 4, "groups": 4},
+    "members_together": {"members": 2, "groups": 1},
+    "solves": {"members": 2, "groups": 2, "solves": True},
 }
 
 
@@ -43,14 +46,57 @@ model = models.vae(
 )
 
 
-def train(out, num_steps, *, members, groups, stream):
+STEPS = ode.adaptive(1e-5, 1e-7, max_steps=64)
+
+
+def any_state(key):
+    """Where a solution begins."""
+    return jax.random.normal(key, (2,))
+
+
+def decays(params, example, *, key):
+    """How near a state that decays at the rate of the first number gets to the second."""
+    del key
+    rate, end, *_ = example.target
+    z = ode.solve(
+        lambda t, z, rate: -rate * z, rate, params, jnp.linspace(0.0, 1.0, 5), integrator=STEPS
+    ).values
+    value = -jnp.sum((z[-1] - end) ** 2)
+    return Estimate(value, value, {})
+
+
+def failing():
+    """What is told when one solve fails on one of the devices."""
+    fast = rows.copy()
+    fast[5, 0] = 1e5
+    optimiser = optax.sgd(1e-2)
+    try:
+        jaxvae.fit(
+            decays,
+            any_state,
+            fast,
+            key=jax.random.key(0),
+            num_steps=10,
+            batch_size=16,
+            optimiser=optimiser,
+            mesh=training.device_mesh(),
+            progress=False,
+        )
+    except training.NonFiniteError as error:
+        seen = training.replay(error.failure, decays, any_state, optimiser=optimiser)
+        bad = seen.failure.rows[np.array(seen.bad_rows), 0]
+        return {"error": str(error), "rates": bad.tolist(), "trace": seen.trace}
+    return {}
+
+
+def train(out, num_steps, *, members, groups, stream=False, solves=False):
     """One run, resumed if it is there already."""
     key = jax.random.key(1)
     resume = os.path.exists(os.path.join(out, "config.json"))
     with training.open_run(out, Config(), resume=resume, checkpoint_steps=5) as run:
         return jaxvae.fit(
-            partial(objectives.elbo, model),
-            model.init,
+            decays if solves else partial(objectives.elbo, model),
+            any_state if solves else model.init,
             data.stream(data.Rows(rows)) if stream else rows,
             key=jax.random.split(key, members) if members else key,
             num_steps=num_steps,
@@ -81,6 +127,9 @@ def describe(result):
 
 told = {}
 for case in cases.split(","):
-    told[case] = describe(train(os.path.join(folder, case), int(steps), **CASES[case]))
+    if case == "failing":
+        told[case] = failing()
+    else:
+        told[case] = describe(train(os.path.join(folder, case), int(steps), **CASES[case]))
 if jax.process_index() == 0:
     print("RESULT", json.dumps(told), flush=True)

@@ -64,6 +64,7 @@ SPREAD = {
     "stream": "()",
     "members_apart": "('members',)",
     "members_together": "('members',)",
+    "solves": "('members',)",
 }
 
 
@@ -96,6 +97,13 @@ def test_two_processes_train_and_save_together_and_one_resumes(tmp_path, start):
     for case in cases:
         assert resumed[case]["first_step"] > 7
         assert_same(resumed[case], expected[case])
+
+
+def test_a_solve_that_fails_on_one_device_is_told_and_stops_all(tmp_path, start):
+    found = result_of(start(tmp_path, 10, ["failing"], devices=4))["failing"]
+    assert "the surrogate was not finite at step" in found["error"]
+    assert found["rates"] == [1e5]
+    assert found["trace"].startswith("solve: Tsit5 took max_steps=64 steps")
 
 
 def test_what_cannot_be_shared_out_is_refused():
