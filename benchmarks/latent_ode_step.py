@@ -8,119 +8,36 @@ differentiated, Adam, float32:
 
 ``jaxvae.fit``, whose series share their steps (``common_times``), runs against the same network in
 PyTorch with torchdiffeq's ``odeint``, in one process and in turns (A B A B), every turn the same
-number of steps. What is compiled is compiled before, and its time is reported apart. With t the
-median seconds of a contender's turns:
+number of steps. Each processor is a device of JAX's, and takes its share of the batch; a second
+contender leaves the batch on one. PyTorch has as many threads. What is compiled is compiled before,
+and its time is reported apart. With t the median seconds of a contender's turns:
 
     seconds_per_step             t / steps
     speedup_over_torchdiffeq     t_torchdiffeq / t_jaxvae
+    speedup_of_sharing           t_one_device / t_jaxvae
 
-Both measure a batch's error by one number: ours the worst series' root-mean-square, torchdiffeq
-that of all series together, which lets it take longer steps. Networks start at weights
+Both measure an error by one number: ours the worst root-mean-square of a device's series,
+torchdiffeq that of all series together, which lets it take longer steps. Networks start at weights
 drawn alike, not at the same ones.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-import jaxvae
 from benchmarks import machine
 from benchmarks.fit_in_turns import FitInTurns
+from benchmarks.latent_ode_fits import ALONE, CHANNELS, OURS, Config, observed, our_fits
 from benchmarks.train_step import in_turns
-from jaxvae import data, models, nn, objectives, ode, training
-from jaxvae.model import Example
-from jaxvae.models import Grid
+from jaxvae import data, training
 
-OURS, PEER = "jaxvae", "torchdiffeq"
-CHANNELS = 2
+PEER = "torchdiffeq"
 MISSING = 'torchdiffeq is not installed, so it was not run: pip install "jaxvae[peers]"'
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of the benchmark."""
-
-    steps: int = 20
-    """Steps in a turn, the same for both."""
-    repeats: int = 7
-    """Turns of each contender."""
-    threads: int = 2
-    """Threads of PyTorch and processors of the process."""
-    series: int = 1000
-    """Series in the data and in a step."""
-    points: int = 100
-    """Points of a series."""
-    latent_dim: int = 4
-    """Size of the latent state."""
-    encoder_hidden: int = 25
-    """Size of the encoder's state."""
-    hidden: int = 20
-    """Width of the hidden layers of field and decoder."""
-    noise: float = 0.3
-    """Standard deviation of the likelihood, which is that of the data."""
-    rtol: float = 1e-3
-    """Relative tolerance."""
-    atol: float = 1e-4
-    """Absolute tolerance."""
-    max_steps: int = 128
-    """After which our solve has failed."""
-    learning_rate: float = 1e-2
-    """Of Adam."""
-    torch: bool = True
-    """Whether to run torchdiffeq too."""
-    seed: int = 0
-    """Of data, parameters and noise."""
-    out: str | None = None
-    """Folder for results.json; none by default."""
-
-
-def observed(config: Config) -> data.TimeSeries:
-    """The spirals of a run."""
-    drawn = data.spirals(config.series, window=config.points, key=jax.random.key(config.seed))
-    return jax.tree.map(np.asarray, drawn.observed)
-
-
-def as_example(series: data.TimeSeries, /, *, key: Any) -> Example:
-    """All points are seen, and all are scored at the common times."""
-    del key
-    return Example(series, series.values, Grid(None, jnp.asarray(series.mask)))
-
-
-def our_fit(config: Config, series: data.TimeSeries) -> Callable[..., training.Fit]:
-    """The call of ``jaxvae.fit`` that is measured, but for its number of steps."""
-    d, width = config.latent_dim, config.hidden
-    model = models.latent_ode(
-        encoder=nn.recurrent_encoder(
-            nn.recurrent(CHANNELS, config.encoder_hidden, with_gaps=False), 2 * d
-        ),
-        dynamics=nn.mlp((d,), (d,), hidden=(width, width), activation=jax.nn.elu),
-        decoder=nn.mlp((d,), (CHANNELS,), hidden=(width,)),
-        latent_dim=d,
-        channels=CHANNELS,
-        integrator=ode.adaptive(
-            config.rtol, config.atol, solver=ode.Dopri5(), max_steps=config.max_steps
-        ),
-        noise=config.noise,
-        common_times=tuple(series.times[0].tolist()),
-    )
-    return partial(
-        jaxvae.fit,
-        partial(objectives.elbo, model),
-        model.init,
-        series,
-        key=jax.random.key(config.seed),
-        optimiser=optax.adam(config.learning_rate),
-        batch_size=config.series,
-        prepare=as_example,
-    )
 
 
 def torch_loss(config: Config, series: data.TimeSeries) -> Any:
@@ -172,6 +89,8 @@ def derive(medians: Mapping[str, float], steps: int) -> dict[str, Any]:
     results: dict[str, Any] = {"seconds_per_step": {n: t / steps for n, t in medians.items()}}
     if PEER in medians:
         results["speedup_over_torchdiffeq"] = medians[PEER] / medians[OURS]
+    if ALONE in medians:
+        results["speedup_of_sharing"] = medians[ALONE] / medians[OURS]
     return results
 
 
@@ -179,19 +98,22 @@ def measure(config: Config) -> dict[str, Any]:
     """All times and the figures that follow from them."""
     series = observed(config)
     peers, missing = torch_contender(config, series)
-    fit = our_fit(config, series)
-    with FitInTurns(fit, steps=config.steps, chunks=config.repeats) as ours:
-        seconds = in_turns({OURS: ours, **peers}, config.repeats)
-        trained = ours.result()
+    with ExitStack() as stack:
+        ours = {
+            name: stack.enter_context(FitInTurns(fit, steps=config.steps, chunks=config.repeats))
+            for name, fit in our_fits(config, series).items()
+        }
+        seconds = in_turns({**ours, **peers}, config.repeats)
+        trained = {name: fit.result() for name, fit in ours.items()}
     medians = {name: float(np.median(times)) for name, times in seconds.items()}
     return {
         **derive(medians, config.steps),
         "median_seconds": medians,
         "range_seconds": {name: [min(times), max(times)] for name, times in seconds.items()},
         "seconds": seconds,
-        "compile_seconds": {OURS: trained.compile_seconds}
+        "compile_seconds": {name: fit.compile_seconds for name, fit in trained.items()}
         | {name: run.compile_seconds for name, run in peers.items()},
-        "last_loss_nats": {OURS: -float(trained.history[-1]["bound"])}
+        "last_loss_nats": {name: -float(fit.history[-1]["bound"]) for name, fit in trained.items()}
         | {name: float(run.last_loss) for name, run in peers.items()},
         "missing": missing,
     }
@@ -199,11 +121,11 @@ def measure(config: Config) -> dict[str, Any]:
 
 def table(results: Mapping[str, Any]) -> str:
     """A line per contender, then the figures."""
-    lines = [f"{'':<16}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
+    lines = [f"{'':<20}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
     for name, median in results["seconds_per_step"].items():
         low, high = (1e3 * t / results["steps"] for t in results["range_seconds"][name])
         compile_seconds = results["compile_seconds"][name]
-        row = f"{name:<16}{1e3 * median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}"
+        row = f"{name:<20}{1e3 * median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}"
         lines.append(row)
     figures = {name: value for name, value in results.items() if isinstance(value, float | str)}
     return "\n".join([*lines, "", training.format_metrics(figures), *results["missing"]])
@@ -212,6 +134,8 @@ def table(results: Mapping[str, Any]) -> str:
 def main(config: Config) -> dict[str, Any]:
     """Measure, print and save; returns the results."""
     with machine.processors(config.threads) as chosen:
+        if config.threads > 1:
+            jax.config.update("jax_num_cpu_devices", config.threads)
         if jax.default_backend() != "cpu":
             raise ValueError(
                 f"latent_ode_step expected the CPU, got {jax.default_backend()}; "

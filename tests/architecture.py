@@ -7,7 +7,7 @@ from pathlib import Path
 # From the ground up; a module imports from lower floors or from its own package.
 FLOORS = (
     ("_types",),
-    ("_check",),
+    ("_check", "_run_time"),
     ("distributions", "ode"),
     ("nn", "data", "laplace"),
     ("model", "recipe"),

@@ -131,14 +131,6 @@ def update(
     return state._replace(params=params, optimiser=optimiser, step=state.step + 1)
 
 
-def train_step(
-    procedure: Procedure, state: TrainState, rows: PyTree
-) -> tuple[TrainState, Estimate]:
-    """One update, and the mean estimate before it."""
-    gradient, estimate = gradients(procedure, state, rows)
-    return update(procedure, state, gradient, estimate), estimate
-
-
 def run_chunk(
     procedure: Procedure,
     state: TrainState,
@@ -152,10 +144,16 @@ def run_chunk(
     The bounds are traced, so one compilation serves chunks of every length. A member that no
     longer trains comes out as it went in, at the price of one copy a chunk and none a step.
     """
+    own = procedure.layout.own
+    rows = batch_of(feed, state, state.step, procedure.batch_size, own)
+    # Tracing takes as long as a third of compiling: the shape and the steps share one.
+    differentiate = jax.jit(partial(gradients, procedure))
+    _, estimate = jax.eval_shape(differentiate, state, rows)
 
     def take_step(carry, rows):
         state, mean, count, bad = carry
-        after, estimate = train_step(procedure, state, rows)
+        gradient, estimate = differentiate(state, rows)
+        after = update(procedure, state, gradient, estimate)
         good = jnp.isfinite(estimate.surrogate)
         count = count + good.astype(count.dtype)
         # A running mean, because the float32 sum of many steps would lose their last digits.
@@ -163,12 +161,6 @@ def run_chunk(
         bad = jnp.where((bad < 0) & ~good, state.step, bad)
         return after, where(good, moved, mean), count, bad
 
-    own = procedure.layout.own
-    rows = batch_of(feed, state, state.step, procedure.batch_size, own)
-    keys = own(row_keys(state, procedure.batch_size))
-    estimate = jax.eval_shape(
-        partial(mean_estimate, procedure), state.params, state.step, rows, *keys
-    )
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), estimate)
     zero = jnp.zeros_like(state.step)
     trained, mean, count, bad = for_each_step(
