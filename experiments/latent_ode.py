@@ -40,6 +40,7 @@ import optax
 
 import jaxvae
 from experiments import candidates, spiral_scores
+from experiments.devices import Devices, mesh_of
 from experiments.running import (
     Running,
     check_positive,
@@ -98,6 +99,7 @@ class Config:
     problem: Problem = field(default_factory=Problem)
     training: Training = field(default_factory=Training)
     running: Running = field(default_factory=Running)
+    devices: Devices = field(default_factory=Devices)
 
 
 def check(config: Config) -> None:
@@ -150,6 +152,7 @@ def fit(
     train: data.Spirals,
     run: training.Run,
     running: Running,
+    devices: Devices,
 ) -> training.Fit:
     """All seeds in one compiled run, on a CPU in turns: it is slow at stacks of small products."""
     on_cpu = jax.default_backend() == "cpu"
@@ -169,6 +172,7 @@ def fit(
         log_every=min(20, setting.steps),
         run=run,
         members=training.one_by_one if on_cpu else training.vectorised,
+        mesh=mesh_of(devices, running.seeds),
     )
 
 
@@ -179,10 +183,12 @@ def learn(config: Config, name: str, points: int, running: Running) -> dict[str,
     train, test = draw_series(config.problem, points, running)
     forecaster = FORECASTERS[name](setting)
     with open_run("latent_ode", config) as run:
-        result = fit(setting, forecaster, train, run, running)
-        found = spiral_scores.forecasts(forecaster, result.params, test, running.seed)
+        result = fit(setting, forecaster, train, run, running, config.devices)
+        # What scores them runs on one device.
+        params = jax.device_get(result.params)
+        found = spiral_scores.forecasts(forecaster, params, test, running.seed)
         truth, noise = spiral_scores.truth_about(test), config.problem.noise
-        spiral_scores.save_drawn(run.directory, forecaster, result.params, test, truth, found)
+        spiral_scores.save_drawn(run.directory, forecaster, params, test, truth, found)
         return run.save_metrics(
             {
                 **beginning(config),
@@ -190,7 +196,7 @@ def learn(config: Config, name: str, points: int, running: Running) -> dict[str,
                 "points": points,
                 **spiral_scores.errors(truth, np.asarray(found.mean), noise, running.seed),
                 **spiral_scores.exact(test, truth, noise),
-                **spiral_scores.bounds(forecaster, result.params, test, running.seed),
+                **spiral_scores.bounds(forecaster, params, test, running.seed),
                 **training.training_metrics(result, run.history()),
             }
         )
