@@ -17,6 +17,7 @@ entries, against a float64 solution at a tolerance of 1e-12, differentiated step
     solution_error, z0_gradient_error, params_gradient_error
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -120,13 +121,14 @@ def figures(rows: list[Row]) -> Mapping[str, Figure]:
     if grid:
         labels = ("relative error of the gradient", "forward and gradient (s)")
         drawn["gradient_work_precision"] = plotting.work_precision(grid, labels=labels)
-    curves: dict[str, list[tuple[int, int]]] = {}
-    for row in ode_report.measured(rows):
-        if row["part"] == "steps" and row["gradient_memory_bytes"] is not None:
-            name = f"{_adjoint_of(row)}, {row['dtype']}"
-            curves.setdefault(name, []).append((row["steps"], row["gradient_memory_bytes"]))
-    if curves:
-        drawn["memory_against_steps"] = plotting.memory_against_steps(curves)
+    sweep = ode_grid.panels(
+        [row for row in rows if row["part"] == "steps" and row["gradient_memory_bytes"]],
+        _adjoint_of,
+        lambda row: (row["steps"], row["gradient_memory_bytes"]),
+        most=math.inf,
+    )
+    if sweep:
+        drawn["memory_against_steps"] = plotting.memory_against_steps(sweep)
     return drawn
 
 

@@ -12,7 +12,7 @@ from benchmarks.ode_cells import Cell, Row, measure
 from benchmarks.ode_problems import Problem, make
 from jaxvae import ode
 
-_MOST_WRONG = 10.0
+MOST_WRONG = 10.0
 """Relative error up to which a row is drawn."""
 
 
@@ -78,15 +78,24 @@ def fixed(problem: Problem, steps: int, solver: Any = None, adjoint: Any = None)
 
 
 def panels(
-    rows: Sequence[Row], curve: Callable[[Row], str], point: Callable[[Row], tuple[float, float]]
+    rows: Sequence[Row],
+    curve: Callable[[Row], str],
+    point: Callable[[Row], tuple[float, float]],
+    *,
+    most: float = MOST_WRONG,
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Points of the rows that went through, by problem and type and then by curve.
 
-    A gradient that has exploded may be off by any power of ten, and would hide all others.
+    Args:
+        rows: of a grid.
+        curve: name of a row's curve.
+        point: a row's coordinates.
+        most: above which a first coordinate is left out: a gradient that has exploded may be off
+            by any power of ten, and would hide all others.
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in ode_report.measured(rows):
-        title, (error, seconds) = f"{row['problem']}, {row['dtype']}", point(row)
-        if error <= _MOST_WRONG:
-            found.setdefault(title, {}).setdefault(curve(row), []).append((error, seconds))
+        title, (x, y) = f"{row['problem']}, {row['dtype']}", point(row)
+        if x <= most:
+            found.setdefault(title, {}).setdefault(curve(row), []).append((x, y))
     return found

@@ -137,7 +137,7 @@ def van_der_pol(stiffness: float = 100.0, end: float = 100.0) -> Problem:
         np.linspace(0.0, end, 21),
         lambda values: jnp.mean(jnp.square(values[:, 0])),
         fixed_steps=math.ceil(1.3 * stiffness * end),
-        max_steps=1024,
+        max_steps=2048,
         stiff=True,
         about=f"mu = {stiffness:g} on [0, {end:g}]; mean square of the position",
     )

@@ -184,11 +184,9 @@ def learn(config: Config, name: str, points: int, running: Running) -> dict[str,
     forecaster = FORECASTERS[name](setting)
     with open_run("latent_ode", config) as run:
         result = fit(setting, forecaster, train, run, running, config.devices)
-        # What scores them runs on one device.
-        params = jax.device_get(result.params)
-        found = spiral_scores.forecasts(forecaster, params, test, running.seed)
+        found = spiral_scores.forecasts(forecaster, result.params, test, running.seed)
         truth, noise = spiral_scores.truth_about(test), config.problem.noise
-        spiral_scores.save_drawn(run.directory, forecaster, params, test, truth, found)
+        spiral_scores.save_drawn(run.directory, forecaster, result.params, test, truth, found)
         return run.save_metrics(
             {
                 **beginning(config),
@@ -196,7 +194,7 @@ def learn(config: Config, name: str, points: int, running: Running) -> dict[str,
                 "points": points,
                 **spiral_scores.errors(truth, np.asarray(found.mean), noise, running.seed),
                 **spiral_scores.exact(test, truth, noise),
-                **spiral_scores.bounds(forecaster, params, test, running.seed),
+                **spiral_scores.bounds(forecaster, result.params, test, running.seed),
                 **training.training_metrics(result, run.history()),
             }
         )

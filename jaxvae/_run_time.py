@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Bool
 
-from jaxvae._types import PyTree
+from jaxvae._types import PyTree, Scalar
 
-_on_error: ContextVar[Literal["default", "nan"]] = ContextVar("on_error", default="default")
+_nan: ContextVar[bool] = ContextVar("nan", default=False)
 
 
 @contextmanager
@@ -20,18 +22,27 @@ def as_nan() -> Iterator[None]:
     Devices meet in every step, and one that raises does not come: the others would wait for it
     until XLA ends the process.
     """
-    token = _on_error.set("nan")
+    token = _nan.set(True)
     try:
         yield
     finally:
-        _on_error.reset(token)
+        _nan.reset(token)
 
 
-def error_if(values: PyTree, wrong: Array, message: str) -> PyTree:
-    """The values, or an error with a message."""
-    return eqx.error_if(values, wrong, message, on_error=_on_error.get())
+def error_if(values: PyTree, wrong: Bool[Array, ""], message: str) -> PyTree:
+    """The values; or, where something is wrong, an error or NaN."""
+    return one_of_errors_if(values, wrong, jnp.zeros((), jnp.int32), [message])
 
 
-def one_of_errors_if(values: PyTree, wrong: Array, index: Array, messages: Sequence[str]) -> PyTree:
-    """The values, or an error with one of the messages."""
-    return eqx.branched_error_if(values, wrong, index, messages, on_error=_on_error.get())
+def one_of_errors_if(
+    values: PyTree, wrong: Bool[Array, ""], index: Scalar, messages: Sequence[str]
+) -> PyTree:
+    """The values; or, where something is wrong, an error with one of the messages, or NaN.
+
+    An error is one for all elements of a ``vmap``; NaN is only for those that are wrong, and for
+    all gradients that pass them.
+    """
+    if not _nan.get():
+        return eqx.branched_error_if(values, wrong, index, messages)
+    # A product, as its derivative is NaN too.
+    return jax.tree.map(lambda x: x * jnp.where(wrong, jnp.nan, 1.0).astype(x.dtype), values)

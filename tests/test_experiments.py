@@ -124,7 +124,7 @@ WRONG += ["--nll-samples 0", "--dataset nonsense", "--resume", "--out .", "--lea
 WRONG += ["--learning-rate -1", "--clip-norm 0", "--schedule linear", "--latent-dim -2"]
 WRONG += ["--patience 3", "--parameters best", "--parameters average", "--average 1.5"]
 WRONG += ["--resume --overwrite --out x", "--rank 1", "--epoch 3", "--free-bits -1", "--keep 0"]
-WRONG += ["--compute float64", "--seed -1", "--validation -3", "--member-groups 2"]
+WRONG += ["--compute float64", "--seed -1", "--validation -3", "--member-groups 2 --devices all"]
 
 
 @pytest.mark.parametrize("arguments", WRONG)

@@ -6,6 +6,7 @@ from itertools import cycle
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
 from jaxvae.plotting.palette import CYCLE
@@ -27,8 +28,30 @@ def work_precision(
     Raises:
         ValueError: if there is no panel, or points are not pairs.
     """
+    return _panels("work_precision", panels, labels, 1.0)
+
+
+def memory_against_steps(panels: Mapping[str, Mapping[str, ArrayLike]]) -> Figure:
+    """Temporary memory against the number of steps: flat is what does not keep its states.
+
+    Args:
+        panels: title to the names of the curves to (points, 2) of steps and bytes.
+
+    Raises:
+        ValueError: if there is no panel, or points are not pairs.
+    """
+    return _panels("memory_against_steps", panels, ("steps", "temporary memory (MiB)"), _MIB)
+
+
+def _panels(
+    owner: str,
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    labels: tuple[str, str],
+    unit: float,
+) -> Figure:
+    """Panels with one legend, in which a curve's name has one style."""
     if not panels:
-        raise ValueError("work_precision expected at least one panel, got none")
+        raise ValueError(f"{owner} expected at least one panel, got none")
     columns = min(3, len(panels))
     rows, entries = -(-len(panels) // columns), 2 * columns - 1
     names = {name for curves in panels.values() for name in curves}
@@ -40,7 +63,7 @@ def work_precision(
     for axes, (title, curves) in zip(grid, panels.items(), strict=False):
         for name in curves:
             styles.setdefault(name, next(fresh))
-        _draw(axes, "work_precision", curves, styles, 1.0)
+        _draw(axes, owner, curves, styles, unit)
         axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -53,26 +76,6 @@ def work_precision(
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=entries, fontsize=8
         )
-    return figure
-
-
-def memory_against_steps(curves: Mapping[str, ArrayLike]) -> Figure:
-    """Temporary memory against the number of steps: flat is what does not keep its states.
-
-    Args:
-        curves: name to (points, 2) of steps and bytes.
-
-    Raises:
-        ValueError: if there is no curve, or points are not pairs.
-    """
-    if not curves:
-        raise ValueError("memory_against_steps expected at least one curve, got none")
-    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    fresh = zip(cycle(CYCLE), cycle(_MARKERS), strict=False)
-    _draw(axes, "memory_against_steps", curves, dict(zip(curves, fresh, strict=False)), _MIB)
-    axes.set(xlabel="steps", ylabel="temporary memory (MiB)")
-    axes.legend(fontsize=8)
     return figure
 
 
@@ -92,6 +95,8 @@ def _draw(
         axes.plot(x, y / unit, marker=marker, markersize=4, linewidth=1, color=colour, label=name)
     axes.set(xscale="log", yscale="log")
     axes.set(xlim=_decades(*axes.get_xlim()), ylim=_decades(*axes.get_ylim()))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
 
 

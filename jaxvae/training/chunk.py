@@ -97,17 +97,20 @@ def row_keys(state: TrainState, batch_size: int) -> tuple[Array, Array]:
 
 
 def gradients(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[PyTree, Estimate]:
-    """Gradient of minus the mean surrogate of a batch, and the mean estimate."""
+    """Gradient of minus the mean surrogate of a batch, and the mean estimate.
 
-    def of_rows(params, *rows_and_keys):
-        def negative_surrogate(params):
-            mean = mean_estimate(procedure, params, state.step, *rows_and_keys)
-            return -mean.surrogate, mean
-
-        return jax.grad(negative_surrogate, has_aux=True)(params)
-
+    Args:
+        procedure: of the step.
+        state: before the step.
+        rows: this device's share of the batch.
+    """
     keys = procedure.layout.own(row_keys(state, procedure.batch_size))
-    return procedure.layout.mean(of_rows, state.params, rows, *keys)
+
+    def negative_surrogate(params):
+        mean = mean_estimate(procedure, params, state.step, rows, *keys)
+        return -mean.surrogate, mean
+
+    return procedure.layout.mean(jax.grad(negative_surrogate, has_aux=True)(state.params))
 
 
 def mean_estimate(

@@ -29,11 +29,9 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
     try:
         values = _parse(config, str(sys.modules[main.__module__].__doc__))
         use_compilation_cache()
-        devices = getattr(values, "devices", None)
-        _join_processes(devices)
-        seeds = getattr(getattr(values, "running", None), "seeds", 1)
-        if seeds > 1 or getattr(devices, "devices", "one") == "all":
-            # Each processor of a CPU is a device then, with seeds or rows of its own.
+        _join_processes(getattr(values, "devices", None))
+        if getattr(getattr(values, "running", None), "seeds", 1) > 1:
+            # Each processor of a CPU is a device then, and trains seeds of its own.
             jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
         main(values)
     except ValueError as error:

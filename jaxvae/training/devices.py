@@ -87,21 +87,49 @@ class Layout:
             return function
 
         @wraps(function)
-        def run(state, hyperparameters, feed, *shared):
+        def run(*arguments):
             member = self._of_members
+            state, _, feed, *shared = arguments
             rows = Block(P(), P(None, "data")) if isinstance(feed, Block) else P()  # pyright: ignore[reportArgumentType]
             states = jax.tree.map(lambda _: member, state)._replace(step=P())
-            over = jax.shard_map(
-                function,
+            specs = (states, member, rows, *(P() for _ in shared))
+            return jax.shard_map(
+                self._traced(function, arguments, specs),
                 mesh=self._mesh,
-                in_specs=(states, member, rows, *(P() for _ in shared)),
+                in_specs=specs,
                 out_specs=(states, member),
                 check_vma=False,
-            )
-            with _run_time.as_nan():
-                return over(state, hyperparameters, feed, *shared)
+            )(*arguments)
 
         return run
+
+    def _traced(self, function: Callable[..., Any], arguments: Any, specs: Any) -> Callable:
+        """The function of a device, traced apart from the mesh.
+
+        Solvers compare the types of what goes round in their loops, and of two numbers one may know
+        of the mesh and the other not.
+        """
+        assert self._mesh
+        axes = dict(self._mesh.shape)
+
+        def shrunk(spec, tree):
+            def of_leaf(x):
+                split = (*spec, *(None,) * (x.ndim - len(spec)))
+                shape = [n // axes.get(name, 1) for n, name in zip(x.shape, split, strict=True)]
+                return jax.ShapeDtypeStruct(tuple(shape), x.dtype)
+
+            return jax.tree.map(of_leaf, tree)
+
+        shapes = jax.tree.map(shrunk, specs, arguments, is_leaf=lambda x: isinstance(x, P))
+        with _run_time.as_nan(), jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
+            make = jax.make_jaxpr(function, axis_env=[*axes.items()], return_shape=True)
+            traced, result = make(*shapes)
+
+        def of_device(*local):
+            leaves = jaxpr_as_fun(traced)(*jax.tree.leaves(local))
+            return jax.tree.unflatten(jax.tree.structure(result), leaves)
+
+        return of_device
 
     def own(self, rows: PyTree) -> PyTree:
         """This device's share of what has an entry for each row of a batch."""
@@ -111,19 +139,9 @@ class Layout:
         first = lax.axis_index("data") * size
         return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size), rows)
 
-    def mean(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The mean over the devices of a function of arrays, each with its own.
-
-        The function is traced as on a single device: solvers compare the types of what goes into
-        their loops, and would take those that know of the mesh for others.
-        """
-        if self._alone:
-            return function(*arguments)
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
-        with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
-            traced, result = jax.make_jaxpr(function, return_shape=True)(*shapes)
-        leaves = jaxpr_as_fun(traced)(*jax.tree.leaves(arguments))
-        return lax.pmean(jax.tree.unflatten(jax.tree.structure(result), leaves), "data")
+    def mean(self, tree: PyTree) -> PyTree:
+        """The mean over the devices that share a batch."""
+        return tree if self._alone else lax.pmean(tree, "data")
 
     @property
     def shared(self) -> NamedSharding | None:
@@ -140,7 +158,8 @@ class Layout:
     def put_state(self, state: TrainState) -> TrainState:
         """A copy of the state where it belongs; the given one survives the donation of the copy."""
         if self._mesh is None:
-            return jax.tree.map(jax.numpy.copy, state)
+            # A copy of what lay on several devices would be trained on all of them.
+            return jax.tree.map(jax.numpy.copy, on_one_device(state))
         return jax.tree.map(_put, state, self.state_sharding(state))
 
     def put_members(self, tree: PyTree) -> PyTree:
@@ -173,6 +192,23 @@ class Layout:
                 lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batches
             ),
         )
+
+
+def on_one_device(tree: PyTree) -> PyTree:
+    """What a mesh held, where any other computation takes it; unless other processes hold parts."""
+
+    def moved(leaf: Any) -> Any:
+        several = isinstance(leaf, jax.Array) and len(leaf.devices()) > 1
+        if not several or not leaf.is_fully_addressable:
+            return leaf
+        if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(
+                moved(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+            )
+        # By way of the host, as the type of what is moved directly still names the mesh.
+        return jax.numpy.array(jax.device_get(leaf))
+
+    return jax.tree.map(moved, tree)
 
 
 ONE_DEVICE = Layout(None, 1, None)

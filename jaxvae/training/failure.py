@@ -13,6 +13,8 @@ from jaxvae.training.metrics_file import write_json
 from jaxvae.training.state import TrainState
 
 FOLDER = "failure"
+RUN_TIME_ERRORS = (RuntimeError, ValueError)
+"""What XLA makes of an error within a compiled function, as it is raised or waited for."""
 
 
 class Failure(NamedTuple):

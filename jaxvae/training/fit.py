@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.chunk import Loss, Prepare
-from jaxvae.training.devices import Layout
+from jaxvae.training.devices import Layout, on_one_device
 from jaxvae.training.feeds import num_rows, open_feed
 from jaxvae.training.loop import Callback, Loop, OnFailure
 from jaxvae.training.members import vectorised
@@ -27,7 +27,8 @@ class Fit(NamedTuple):
     """The result of ``fit``.
 
     Attributes:
-        params: trained parameters; with several members, stacked along a leading axis.
+        params: trained parameters, on one device; with several members, stacked along a leading
+            axis.
         state: the whole final state; pass it back to ``fit`` to go on.
         history: one flat dictionary per line; values are floats, or arrays over members.
         compile_seconds: time to trace and compile.
@@ -101,7 +102,9 @@ def fit(
             ``halt`` (the member keeps the state before that step, while others train on).
         log_every: steps between lines; an epoch by default.
         members: ``vectorised`` or ``one_by_one``, for several members.
-        mesh: several devices, from ``device_mesh``: each takes its share of every batch.
+        mesh: several devices, from ``device_mesh``: each takes its share of every batch, and the
+            gradients are averaged. What a loss knows of its batch (the axis ``model.EXAMPLES``) is
+            the device's share. An error within a step is NaN there.
         run: the folder of the run: log, checkpoints, Ctrl-C and SIGTERM, and resumption.
         profile: folder for a JAX profiler trace of one chunk (for TensorBoard or Perfetto).
         callbacks: called with each line.
@@ -114,8 +117,9 @@ def fit(
         ValueError: if the data cannot fill one batch, its leaves disagree in length, or a size
             is not positive, or there is a key missing or too many.
         NonFiniteError: a ``FloatingPointError`` that names step, quantity and group.
-        InterruptedStepError: a ``FloatingPointError``, where a step raises an error of its own,
-            such as a solve that failed; the state before is kept in the run's folder.
+        InterruptedStepError: a ``FloatingPointError``, where a step raises an error of its own on
+            a single device, such as a solve that failed; the state before is kept in the run's
+            folder.
     """
     _check_arguments(num_steps, held_out, patience, keep_best, on_failure)
     if on_failure == "skip":
@@ -147,9 +151,8 @@ def fit(
             run.save(loop.state)
             run.checkpoints.wait()
     seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in loop.history)
-    return Fit(
-        loop.state.params, loop.state, loop.history, compile_seconds, seconds, program.memory()
-    )
+    params = on_one_device(loop.state.params)
+    return Fit(params, loop.state, loop.history, compile_seconds, seconds, program.memory())
 
 
 def _bar(num_steps: int, first: int, progress: bool) -> tqdm:

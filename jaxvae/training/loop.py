@@ -16,6 +16,7 @@ from jaxvae._types import PyTree
 from jaxvae.training.chunk import Report
 from jaxvae.training.devices import agree
 from jaxvae.training.failure import (
+    RUN_TIME_ERRORS,
     Failure,
     InterruptedStepError,
     NonFiniteError,
@@ -114,7 +115,7 @@ class Loop:
                         self.state, self._hyper, feed, self._held_out, stop, stop == line_at
                     )
                 )
-        except RuntimeError as error:
+        except RUN_TIME_ERRORS as error:
             self._interrupt(error, before, stop)
             raise
         self._pace.took(stop - self._step, time.perf_counter() - started)
@@ -126,7 +127,7 @@ class Loop:
         self._step = int(self.state.step)
         return report, was_alive
 
-    def _interrupt(self, error: RuntimeError, before: TrainState, stop: int) -> None:
+    def _interrupt(self, error: Exception, before: TrainState, stop: int) -> None:
         """Keep the state before a chunk that raised, and say what and when in one line."""
         sentence, where = sentence_of(error), ""
         if sentence is None:

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import _run_time
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.chunk import Loss, Prepare, Procedure, gradients, row_keys, update
+from jaxvae.training.devices import on_one_device
 from jaxvae.training.diagnosis import finite_groups
-from jaxvae.training.failure import Failure, load_failure, sentence_of
+from jaxvae.training.failure import RUN_TIME_ERRORS, Failure, load_failure, sentence_of
 from jaxvae.training.finite import all_finite, no_nan
 from jaxvae.training.prepare import autoencode
 from jaxvae.training.program import Recipe
@@ -65,7 +65,7 @@ def replay(
     skipped: bool = False,
     member: int | None = None,
 ) -> Replay:
-    """Take a failed step again, row by row and without compilation.
+    """Take a failed step again, row by row, and the first bad row operation by operation.
 
     Args:
         failure: of a ``NonFiniteError``, or the folder of the run that met it.
@@ -92,47 +92,77 @@ def replay(
     size = jax.tree.leaves(failure.rows)[0].shape[0]
     recipe = Recipe(loss, settings, prepare, optimiser, size, None)
     procedure = recipe.procedure(hyperparameters)
-    # Errors can be raised on a single device only.
-    state = jax.device_put(failure.state, jax.local_devices()[0])
-    with _run_time.as_nan():
-        step = jax.jit(lambda s, rows: gradients(procedure, s, rows))
-        gradient, estimate = step(state, failure.rows)
-        surrogates, bad_rows = _rows(procedure, state, failure.rows)
-    after = jax.jit(lambda *a: update(procedure, *a))(state, gradient, estimate)
-    finite = {"surrogate": bool(jnp.isfinite(estimate.surrogate))}
-    finite |= {f"gradient of {k}": bool(v) for k, v in finite_groups(gradient).items()}
-    finite |= {f"update of {k}": bool(v) for k, v in finite_groups(after.params).items()}
-    finite |= {"optimiser's state": bool(no_nan(after.optimiser))}
+    # On several devices an error that is raised would leave the others waiting.
+    state = on_one_device(failure.state)
+    finite = _finite(procedure, state, failure.rows)
+    surrogates, bad_rows = _rows(procedure, state, failure.rows)
     trace = _trace(procedure, state, failure.rows, bad_rows[0]) if bad_rows else ""
     return Replay(failure, surrogates, bad_rows, finite, trace)
 
 
-def _rows(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[np.ndarray, list[int]]:
-    keys = row_keys(state, procedure.batch_size)
+def _finite(procedure: Procedure, state: TrainState, rows: PyTree) -> dict[str, bool]:
+    try:
+        step = jax.jit(lambda *a: gradients(procedure, *a))
+        gradient, estimate = jax.block_until_ready(step(state, rows))
+    except RUN_TIME_ERRORS as error:
+        _sentence(error)
+        return {"surrogate": False}
+    after = jax.jit(lambda *a: update(procedure, *a))(state, gradient, estimate)
+    return {
+        "surrogate": bool(jnp.isfinite(estimate.surrogate)),
+        **{f"gradient of {k}": bool(v) for k, v in finite_groups(gradient).items()},
+        **{f"update of {k}": bool(v) for k, v in finite_groups(after.params).items()},
+        "optimiser's state": bool(no_nan(after.optimiser)),
+    }
 
+
+def _rows(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[np.ndarray, list[int]]:
+    """The surrogate of each row, NaN where it raises an error, and which rows are bad."""
+
+    @jax.jit
     def one(arguments):
         value, gradient = jax.value_and_grad(_of_row(procedure, state, *arguments))(state.params)
         return value, all_finite((value, gradient))
 
-    surrogates, good = jax.jit(lambda *a: jax.lax.map(one, a))(rows, *keys)
-    return np.asarray(surrogates), np.flatnonzero(~np.asarray(good)).tolist()
+    def seen(arguments):
+        try:
+            return jax.device_get(jax.block_until_ready(one(arguments)))
+        except RUN_TIME_ERRORS as error:
+            _sentence(error)
+            return np.nan, False
+
+    batch = rows, *row_keys(state, procedure.batch_size)
+    found = [seen(_row_at(batch, i)) for i in range(procedure.batch_size)]
+    surrogates, good = map(np.asarray, zip(*found, strict=True))
+    return surrogates, np.flatnonzero(~good).tolist()
 
 
 def _trace(procedure: Procedure, state: TrainState, rows: PyTree, index: int) -> str:
-    keys = row_keys(state, procedure.batch_size)
-    arguments = jax.tree.map(lambda x: jnp.asarray(x)[index], (rows, *keys))
+    batch = rows, *row_keys(state, procedure.batch_size)
+    surrogate = _of_row(procedure, state, *_row_at(batch, index))
     try:
-        jax.block_until_ready(
-            jax.jit(jax.grad(_of_row(procedure, state, *arguments)))(state.params)
-        )
-    except RuntimeError as error:
-        return sentence_of(error) or traceback.format_exc()
+        jax.block_until_ready(jax.jit(jax.grad(surrogate))(state.params))
+    except RUN_TIME_ERRORS as error:
+        return _sentence(error)
     try:
         with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
-            jax.grad(_of_row(procedure, state, *arguments))(state.params)
+            jax.grad(surrogate)(state.params)
     except FloatingPointError:
         return traceback.format_exc()
     return ""
+
+
+def _sentence(error: Exception) -> str:
+    """What a run-time error says; another error is none of the step's own, and raised again."""
+    said = sentence_of(error)
+    if said is None:
+        raise error
+    return said
+
+
+def _row_at(batch: PyTree, index: int) -> Any:
+    """A row and its two keys."""
+    return jax.tree.map(lambda x: jnp.asarray(x)[index], batch)
 
 
 def _of_row(procedure: Procedure, state: TrainState, row: Any, *keys: Any) -> Callable:

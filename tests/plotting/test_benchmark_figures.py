@@ -28,7 +28,7 @@ def test_a_method_looks_the_same_in_all_panels_and_is_named_once():
 
 
 def test_memory_is_drawn_in_mebibytes_against_steps():
-    figure = plotting.memory_against_steps({"a": [(1000, 2**21), (100, 2**20)]})
+    figure = plotting.memory_against_steps({"p": {"a": [(1000, 2**21), (100, 2**20)]}})
     (axes,) = figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("steps", "temporary memory (MiB)")
@@ -56,7 +56,7 @@ def test_the_legend_fits_into_the_figure(number):
 def test_nothing_to_draw_and_points_that_are_no_pairs_are_refused():
     with pytest.raises(ValueError, match="at least one panel"):
         plotting.work_precision({}, labels=("", ""))
-    with pytest.raises(ValueError, match="at least one curve"):
+    with pytest.raises(ValueError, match="memory_against_steps expected at least one panel"):
         plotting.memory_against_steps({})
     with pytest.raises(ValueError, match=r"points \(number, 2\), got \(3,\) for a"):
-        plotting.memory_against_steps({"a": [1.0, 2.0, 3.0]})
+        plotting.memory_against_steps({"p": {"a": [1.0, 2.0, 3.0]}})

@@ -54,39 +54,57 @@ def any_state(key):
     return jax.random.normal(key, (2,))
 
 
-def decays(params, example, *, key):
+def decays(params, example, *, key, settings=1.0, power=2):
     """How near a state that decays at the rate of the first number gets to the second."""
     del key
     rate, end, *_ = example.target
-    z = ode.solve(
-        lambda t, z, rate: -rate * z, rate, params, jnp.linspace(0.0, 1.0, 5), integrator=STEPS
-    ).values
-    value = -jnp.sum((z[-1] - end) ** 2)
+    times = jnp.linspace(0.0, 1.0, 5)
+    z = ode.solve(lambda t, z, k: -k * z, settings * rate, params, times, integrator=STEPS).values
+    value = -jnp.sum((z[-1] - end) ** power)
     return Estimate(value, value, {})
 
 
 def failing():
-    """What is told when one solve fails on one of the devices."""
+    """What is told when one solve fails on one of the devices, and what the other members do."""
     fast = rows.copy()
     fast[5, 0] = 1e5
-    optimiser = optax.sgd(1e-2)
+    told = {
+        "batch_size": 16,
+        "optimiser": optax.sgd(1e-2),
+        "mesh": training.device_mesh(),
+        "progress": False,
+    }
+    halted = jaxvae.fit(
+        decays,
+        any_state,
+        rows,
+        key=jax.random.split(jax.random.key(0), 3),
+        num_steps=3,
+        settings=lambda step, rate: jnp.where(step == 2, rate, 1.0),
+        hyperparameters=jnp.array([1.0, 1e5, 1.0]),
+        on_failure="halt",
+        **told,
+    )
+    skipped = jaxvae.fit(
+        partial(decays, power=1),
+        any_state,
+        fast,
+        key=jax.random.key(0),
+        num_steps=5,
+        on_failure="skip",
+        **told,
+    )
+    found = {
+        "failed_at": halted.state.watch.failed_at.tolist(),
+        "skipped": int(skipped.history[-1]["skipped_updates"]),
+    }
     try:
-        jaxvae.fit(
-            decays,
-            any_state,
-            fast,
-            key=jax.random.key(0),
-            num_steps=10,
-            batch_size=16,
-            optimiser=optimiser,
-            mesh=training.device_mesh(),
-            progress=False,
-        )
+        jaxvae.fit(decays, any_state, fast, key=jax.random.key(0), num_steps=10, **told)
     except training.NonFiniteError as error:
-        seen = training.replay(error.failure, decays, any_state, optimiser=optimiser)
+        seen = training.replay(error.failure, decays, any_state, optimiser=told["optimiser"])
         bad = seen.failure.rows[np.array(seen.bad_rows), 0]
-        return {"error": str(error), "rates": bad.tolist(), "trace": seen.trace}
-    return {}
+        found |= {"error": str(error), "rates": bad.tolist(), "trace": seen.trace}
+    return found
 
 
 def train(out, num_steps, *, members, groups, stream=False, solves=False):
@@ -113,8 +131,8 @@ def describe(result):
     """What the tests compare, which every process must help to collect."""
     mesh = jax.make_mesh((jax.device_count(),), ("d",))
     everywhere = jax.sharding.NamedSharding(mesh, jax.P())
-    whole = jax.jit(lambda tree: tree, out_shardings=everywhere)(result.params)
-    line, leaves = result.history[-1], jax.tree.leaves(result.params)
+    whole = jax.jit(lambda tree: tree, out_shardings=everywhere)(result.state.params)
+    line, leaves = result.history[-1], jax.tree.leaves(result.state.params)
     return {
         "params": np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(whole)]).tolist(),
         "bound": np.asarray(line["bound"]).tolist(),
