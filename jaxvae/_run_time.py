@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
-from jaxvae._types import PyTree, Scalar
+from jaxvae._types import PyTree
 
 _nan: ContextVar[bool] = ContextVar("nan", default=False)
 
@@ -35,7 +35,7 @@ def error_if(values: PyTree, wrong: Bool[Array, ""], message: str) -> PyTree:
 
 
 def one_of_errors_if(
-    values: PyTree, wrong: Bool[Array, ""], index: Scalar, messages: Sequence[str]
+    values: PyTree, wrong: Bool[Array, ""], index: Int[Array, ""], messages: Sequence[str]
 ) -> PyTree:
     """The values; or, where something is wrong, an error with one of the messages, or NaN.
 
