@@ -68,7 +68,7 @@ def failing():
     """What is told when one solve fails on one of the devices, and what the other members do."""
     fast = rows.copy()
     fast[5, 0] = 1e5
-    told = {
+    options = {
         "batch_size": 16,
         "optimiser": optax.sgd(1e-2),
         "mesh": training.device_mesh(),
@@ -83,7 +83,7 @@ def failing():
         settings=lambda step, rate: jnp.where(step == 2, rate, 1.0),
         hyperparameters=jnp.array([1.0, 1e5, 1.0]),
         on_failure="halt",
-        **told,
+        **options,
     )
     skipped = jaxvae.fit(
         partial(decays, power=1),
@@ -92,16 +92,16 @@ def failing():
         key=jax.random.key(0),
         num_steps=5,
         on_failure="skip",
-        **told,
+        **options,
     )
     found = {
         "failed_at": halted.state.watch.failed_at.tolist(),
         "skipped": int(skipped.history[-1]["skipped_updates"]),
     }
     try:
-        jaxvae.fit(decays, any_state, fast, key=jax.random.key(0), num_steps=10, **told)
+        jaxvae.fit(decays, any_state, fast, key=jax.random.key(0), num_steps=10, **options)
     except training.NonFiniteError as error:
-        seen = training.replay(error.failure, decays, any_state, optimiser=told["optimiser"])
+        seen = training.replay(error.failure, decays, any_state, optimiser=options["optimiser"])
         bad = seen.failure.rows[np.array(seen.bad_rows), 0]
         found |= {"error": str(error), "rates": bad.tolist(), "trace": seen.trace}
     return found
