@@ -1,19 +1,17 @@
 """Strict settings for every test, in force before jaxvae is imported for the first time."""
 
 import os
-import tempfile
+from pathlib import Path
+
+from compiled import compiled_programs
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    # Workers and the programs that tests start inherit the folder, and so none compiles what
-    # another has compiled; most of it are single operations, hence no threshold.
-    compiled = tempfile.TemporaryDirectory(prefix="jaxvae-compiled-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-
-from pathlib import Path
+# Workers and the programs that tests start inherit the folder, and so none compiles what another
+# has compiled; most of it are single operations, hence no threshold.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled_programs()))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import jaxtyping

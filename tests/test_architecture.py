@@ -47,7 +47,7 @@ PLANTED = {
     "unknown": ("jaxvae/models/vae.py", "import jaxvae.extra", "extra has no floor"),
     "code in init": ("jaxvae/nn/__init__.py", "X = 1", "an __init__ holds"),
     "no alias": ("jaxvae/nn/__init__.py", "from jaxvae.nn.mlp import g", "an __init__ holds"),
-    "long file": ("jaxvae/ode.py", "\n" * 250, "lines in a file"),
+    "long file": ("jaxvae/ode.py", "\n" * 400, "lines in a file"),
     "long function": (
         "jaxvae/ode.py",
         "def f():\n" + "    x = 1\n" * 50,
