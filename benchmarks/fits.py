@@ -14,7 +14,7 @@ from jaxvae import data, objectives, recipe, training
 
 def digits(batch_size: int) -> Callable[..., training.Fit]:
     """The digits VAE with the defaults of its experiment, but for key, steps and held-out rows."""
-    images, defaults = data.load("digits").train.images, vae.Config()
+    images, defaults = data.load("digits").train.inputs, vae.Config()
     model = recipe.build(vae.model_recipe(defaults.model, "float32", images.shape[1:]))
     return partial(
         jaxvae.fit,

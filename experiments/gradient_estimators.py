@@ -161,7 +161,7 @@ def main(config: Config) -> dict[str, Any]:
     check(config)
     running, options = config.running, config.training
     dataset = data.load("digits")
-    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    images, test = dataset.train.inputs, jnp.asarray(dataset.test.inputs)
     training.steps_per_epoch(len(images), options.batch_size)
     estimation = {k: v for k, v in vars(config.estimation).items() if k != "keys"}
     found = families(images.shape[1:], **vars(config.model), **estimation)

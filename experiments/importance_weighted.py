@@ -94,7 +94,7 @@ def train(
 ) -> dict[str, Any]:
     """Train and evaluate one candidate in a folder of its own; returns its metrics."""
     config = dataclasses.replace(config, running=running)
-    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    images, test = dataset.train.inputs, jnp.asarray(dataset.test.inputs)
     model_from = model_recipe(config.model, images.shape[1:])
     model = recipe.build(model_from)
     steps = training.steps_per_epoch(len(images), config.training.batch_size)
@@ -104,7 +104,7 @@ def train(
             model.init,
             images,
             prepare=training.binarise_dynamically,
-            held_out=dataset.test.images,
+            held_out=dataset.test.inputs,
             optimiser=staged_adam(config.training.learning_rate, steps),
         )
         run = session.run

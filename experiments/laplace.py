@@ -87,7 +87,7 @@ def check(config: Config, dataset: data.Dataset) -> None:
         if value < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} expected a number from {least}, got {value}")
-    training.steps_per_epoch(len(dataset.train.images), config.training.batch_size)
+    training.steps_per_epoch(len(dataset.train.inputs), config.training.batch_size)
 
 
 def stirling(largest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -199,15 +199,15 @@ def main(config: Config) -> dict[str, Any]:
     seed, options = config.running.seed, config.estimation
     dataset = data.load(config.model.dataset, config.model.data_dir, seed=seed)
     check(config, dataset)
-    model = build(config.model, dataset.train.images.shape[1:])
-    test = jnp.asarray(dataset.test.images)
+    model = build(config.model, dataset.train.inputs.shape[1:])
+    test = jnp.asarray(dataset.test.inputs)
     with open_session("laplace", config) as session:
         result = session.fit(
             partial(objectives.elbo, model),
             model.init,
-            dataset.train.images,
+            dataset.train.inputs,
             prepare=training.autoencode,
-            held_out=dataset.test.images,
+            held_out=dataset.test.inputs,
         )
         run, count = session.run, session.members
         found = [

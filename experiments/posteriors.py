@@ -121,7 +121,7 @@ def check(config: Config) -> None:
 def train(config: Config, dataset: data.Dataset, name: Family, running: Running) -> dict[str, Any]:
     """Train and evaluate one family in a folder of its own; returns its metrics."""
     config = dataclasses.replace(config, running=running)
-    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    images, test = dataset.train.inputs, jnp.asarray(dataset.test.inputs)
     model_from = model_recipe(config.model, name, images.shape[1:])
     model = recipe.build(model_from)
     is_flow = name in ("inverse_autoregressive", "coupling", "planar")
@@ -130,7 +130,7 @@ def train(config: Config, dataset: data.Dataset, name: Family, running: Running)
     held_out = dataset.validation or dataset.test
     with open_session("posteriors", config, model_from) as session:
         result = session.fit(
-            loss, model.init, images, prepare=training.autoencode, held_out=held_out.images
+            loss, model.init, images, prepare=training.autoencode, held_out=held_out.inputs
         )
         curve = "test" if dataset.validation is None else "validation"
         run = session.run

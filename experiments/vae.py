@@ -108,8 +108,8 @@ def check(config: Config, dataset: data.Dataset) -> None:
     """Refuse what cannot be run, before anything is written."""
     check_options(config.training, config.running, validation=dataset.validation is not None)
     check_positive(config.model, "latent_dim", "nll_samples")
-    training.steps_per_epoch(len(dataset.train.images), config.training.batch_size)
-    parts = [part.images for part in (dataset.train, dataset.validation, dataset.test) if part]
+    training.steps_per_epoch(len(dataset.train.inputs), config.training.batch_size)
+    parts = [part.inputs for part in (dataset.train, dataset.validation, dataset.test) if part]
     low, high = min(part.min() for part in parts), max(part.max() for part in parts)
     if config.model.likelihood == "bernoulli" and (low < 0 or high > 1):
         raise ValueError(
@@ -149,7 +149,7 @@ def evaluate(
 def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, curve: str) -> None:
     """All pictures, of the first member."""
     run.save_figure("elbo", plotting.elbo_curve(run.history(), held_out=curve))
-    test = dataset.test.images
+    test = dataset.test.inputs
     examples = jaxvae.Example(inputs=test, target=test)
     kl = metrics.kl_per_dimension(trained.model, trained.params, examples)
     used = np.argsort(-np.asarray(kl))[:10]
@@ -179,7 +179,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train, evaluate, draw and save; returns the metrics."""
     seed = config.running.seed
     dataset, prepare = load_data(config.data, seed)
-    images, test = dataset.train.images, jnp.asarray(dataset.test.images)
+    images, test = dataset.train.inputs, jnp.asarray(dataset.test.inputs)
     check(config, dataset)
     model_from = model_recipe(config.model, config.training.compute, images.shape[1:])
     model = recipe.build(model_from)
@@ -194,7 +194,7 @@ def main(config: Config) -> dict[str, Any]:
             model.init,
             images,
             prepare=prepare,
-            held_out=validation.images,
+            held_out=validation.inputs,
             members=training.one_by_one if slow_batched else training.vectorised,
         )
         run, count = session.run, session.members

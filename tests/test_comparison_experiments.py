@@ -70,7 +70,7 @@ def test_each_candidate_has_a_run_of_its_own_and_the_table_repeats_its_figures(r
 
 def test_every_posterior_comes_back_with_its_model(runs):
     folder, reports = runs
-    images = data.binarise(data.load("digits", seed=0), seed=0).test.images[:5]
+    images = data.binarise(data.load("digits", seed=0), seed=0).test.inputs[:5]
     for name in POSTERIORS.model.posteriors:
         trained = jaxvae.load(folder / "posteriors" / name)
         assert trained.reconstruct(images).shape == images.shape

@@ -32,9 +32,9 @@ def read_own(path: Path, seed: int) -> Dataset:
     _check_events(parts, path)
     train, test = parts["train"], parts.get("test")
     if test is None:
-        if len(train.images) < 2:
+        if len(train.inputs) < 2:
             raise ValueError(f"{path}: expected two rows at least, to hold one out, got one")
-        count = max(1, len(train.images) // 10)
+        count = max(1, len(train.inputs) // 10)
         train, test = hold_out(train, count, random_stream(seed, TEST_STREAM))
     return Dataset(path.name, train, parts.get("validation"), test)
 
@@ -84,7 +84,7 @@ def _part(arrays: dict[str, np.ndarray], part: str, path: Path) -> Split:
 
 
 def _check_events(parts: dict[str, Split], path: Path) -> None:
-    shapes = {part: split.images.shape[1:] for part, split in parts.items()}
+    shapes = {part: split.inputs.shape[1:] for part, split in parts.items()}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
         raise ValueError(f"{path}: expected rows of one shape in all parts, got {listed}")

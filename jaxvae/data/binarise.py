@@ -41,11 +41,10 @@ def binarise(dataset: Dataset, *, seed: int) -> Dataset:
 
 
 def _draw(split: Split, seed: int, part: int, name: str) -> Split:
-    images = split.images
-    if images.min() < 0 or images.max() > 1:
+    grey = split.inputs
+    if grey.min() < 0 or grey.max() > 1:
         raise ValueError(
-            f"{name}: expected values in [0, 1], got {images.min():g} to {images.max():g}; "
-            "rescale them"
+            f"{name}: expected values in [0, 1], got {grey.min():g} to {grey.max():g}; rescale them"
         )
-    uniform = random_stream(seed, PIXEL_STREAM, part).random(images.shape, dtype=np.float32)
-    return split._replace(images=(uniform < images).astype(np.float32))
+    uniform = random_stream(seed, PIXEL_STREAM, part).random(grey.shape, dtype=np.float32)
+    return split._replace(inputs=(uniform < grey).astype(np.float32))

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int32
 from jaxvae.data.dataset import Split
 
 
-def as_images(array: np.ndarray, name: str) -> Float[np.ndarray, "rows *event"]:
+def as_inputs(array: np.ndarray, name: str) -> Float[np.ndarray, "rows *event"]:
     """Turn an array with one example a row into float32.
 
     Args:
@@ -33,13 +33,13 @@ def as_images(array: np.ndarray, name: str) -> Float[np.ndarray, "rows *event"]:
         )
     # What is too large for float32 becomes infinite, which is refused below.
     with np.errstate(over="ignore"):
-        images = array.astype(np.float32)
-    if not np.isfinite(images).all():
+        inputs = array.astype(np.float32)
+    if not np.isfinite(inputs).all():
         raise ValueError(
             f"{name}: expected values that are finite in float32, got NaN or infinity; "
             "remove or impute those rows"
         )
-    return images
+    return inputs
 
 
 def _from_grey(array: np.ndarray, name: str) -> Float[np.ndarray, "rows *event"]:
@@ -70,9 +70,9 @@ def as_labels(array: np.ndarray, rows: int, name: str) -> Int32[np.ndarray, "row
     return array.astype(np.int32)
 
 
-def as_split(images: np.ndarray, labels: np.ndarray | None, name: str) -> Split:
+def as_split(inputs: np.ndarray, labels: np.ndarray | None, name: str) -> Split:
     """Turn raw arrays into one part of a data set."""
-    converted = as_images(images, name)
+    converted = as_inputs(inputs, name)
     if labels is None:
         return Split(converted)
     return Split(converted, as_labels(labels, len(converted), f"{name} labels"))

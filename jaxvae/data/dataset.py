@@ -14,12 +14,12 @@ class Split(NamedTuple):
     """One part of a data set, one example a row.
 
     Attributes:
-        images: shape (rows, height, width), (rows, height, width, channels) or (rows, features);
-            in [0, 1] for image sets.
+        inputs: shape (rows, height, width), (rows, height, width, channels) or (rows, features);
+            image sets are in [0, 1].
         labels: shape (rows,), or None where there are none.
     """
 
-    images: Float[np.ndarray, "rows *event"]
+    inputs: Float[np.ndarray, "rows *event"]
     labels: Int32[np.ndarray, "rows"] | None = None
 
 
@@ -51,12 +51,12 @@ def random_stream(seed: int, *tags: int) -> np.random.Generator:
 
 def take(split: Split, rows: Int[np.ndarray, "taken"]) -> Split:
     """Take some rows of a part, labels included."""
-    return Split(split.images[rows], None if split.labels is None else split.labels[rows])
+    return Split(split.inputs[rows], None if split.labels is None else split.labels[rows])
 
 
 def hold_out(split: Split, count: int, generator: np.random.Generator) -> tuple[Split, Split]:
     """Divide a part at random into what is kept and ``count`` rows held out, each in order."""
-    total = len(split.images)
+    total = len(split.inputs)
     if not 0 < count < total:
         raise ValueError(
             f"expected to hold out between 1 and {total - 1} of {total} rows, got {count}"
@@ -76,7 +76,7 @@ def with_validation(dataset: Dataset, count: int, seed: int) -> Dataset:
     if dataset.validation is not None:
         raise ValueError(
             f"{dataset.name} brings its own validation part of "
-            f"{len(dataset.validation.images)} rows, got validation={count}; leave it out"
+            f"{len(dataset.validation.inputs)} rows, got validation={count}; leave it out"
         )
     train, validation = hold_out(dataset.train, count, random_stream(seed, VALIDATION_STREAM))
     return dataset._replace(train=train, validation=validation)

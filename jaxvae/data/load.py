@@ -44,7 +44,7 @@ def load(
     Example:
         >>> from jaxvae.data import load
         >>> digits = load("digits", validation=300)
-        >>> digits.train.images.shape, digits.validation.images.shape, digits.test.images.shape
+        >>> digits.train.inputs.shape, digits.validation.inputs.shape, digits.test.inputs.shape
         ((1200, 8, 8), (300, 8, 8), (297, 8, 8))
     """
     folder = None if data_dir is None else Path(data_dir).expanduser()

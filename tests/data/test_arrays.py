@@ -30,31 +30,31 @@ def npy(tmp_path):
 def test_an_array_is_divided_into_nine_tenths_and_a_tenth(npy):
     array = rows(40, 3)
     dataset = load(npy(array))
-    assert (dataset.name, len(dataset.train.images), len(dataset.test.images)) == (
+    assert (dataset.name, len(dataset.train.inputs), len(dataset.test.inputs)) == (
         "own.npy",
         36,
         4,
     )
-    together = np.concatenate([dataset.train.images, dataset.test.images])
+    together = np.concatenate([dataset.train.inputs, dataset.test.inputs])
     np.testing.assert_array_equal(together[np.argsort(together[:, 0])], array)
 
 
 def test_the_division_follows_the_seed_alone(npy):
     path = npy(rows(100, 3))
     first, same, other = load(path, seed=3), load(path, seed=3), load(path, seed=4)
-    np.testing.assert_array_equal(first.test.images, same.test.images)
-    assert not np.array_equal(first.test.images, other.test.images)
+    np.testing.assert_array_equal(first.test.inputs, same.test.inputs)
+    assert not np.array_equal(first.test.inputs, other.test.inputs)
 
 
 def test_asking_for_validation_leaves_the_test_part_alone(npy):
     path = npy(rows(100, 3))
     plain, held = load(path), load(path, validation=30)
-    np.testing.assert_array_equal(plain.test.images, held.test.images)
-    assert (len(held.train.images), len(held.validation.images)) == (60, 30)
+    np.testing.assert_array_equal(plain.test.inputs, held.test.inputs)
+    assert (len(held.train.inputs), len(held.validation.inputs)) == (60, 30)
 
 
 def test_two_rows_are_enough_and_one_is_not(npy):
-    assert len(load(npy(rows(2, 3))).test.images) == 1
+    assert len(load(npy(rows(2, 3))).test.inputs) == 1
     with pytest.raises(ValueError, match="two rows"):
         load(npy(rows(1, 3)))
 
@@ -69,13 +69,13 @@ def test_two_rows_are_enough_and_one_is_not(npy):
     ],
 )
 def test_each_type_is_converted_as_documented(tmp_path, array, expected):
-    images = load(save(tmp_path / "own.npz", train=array, test=array)).train.images
+    images = load(save(tmp_path / "own.npz", train=array, test=array)).train.inputs
     np.testing.assert_array_equal(images, np.array(expected, np.float32), strict=True)
 
 
 def test_a_nameless_array_in_an_npz_file_is_the_rows(tmp_path):
     dataset = load(save(tmp_path / "own.npz", pictures=rows(10, 2, 2)))
-    assert dataset.train.images.shape == (9, 2, 2)
+    assert dataset.train.inputs.shape == (9, 2, 2)
 
 
 def test_named_parts_and_labels_are_taken_as_they_are(tmp_path):
@@ -83,7 +83,7 @@ def test_named_parts_and_labels_are_taken_as_they_are(tmp_path):
     labels = {f"{part}_labels": np.arange(len(array)) for part, array in arrays.items()}
     dataset = load(save(tmp_path / "own.npz", **arrays, **labels))
     for split, part in zip((dataset.train, dataset.validation, dataset.test), arrays, strict=True):
-        np.testing.assert_array_equal(split.images, arrays[part])
+        np.testing.assert_array_equal(split.inputs, arrays[part])
         np.testing.assert_array_equal(split.labels, labels[f"{part}_labels"])
         assert split.labels.dtype == np.int32
 
@@ -93,7 +93,7 @@ def test_labels_stay_with_their_rows(tmp_path):
     path = save(tmp_path / "own.npz", train=array, train_labels=np.arange(50))
     dataset = load(path, validation=10)
     for split in (dataset.train, dataset.validation, dataset.test):
-        np.testing.assert_array_equal(split.images[:, 0], split.labels)
+        np.testing.assert_array_equal(split.inputs[:, 0], split.labels)
 
 
 def test_own_validation_rows_exclude_others(tmp_path):

@@ -19,15 +19,15 @@ def splits(dataset):
 
 def test_pixels_are_zeros_and_ones_with_the_grey_value_as_their_mean(dataset):
     for split in splits(binarise(dataset, seed=0)):
-        assert set(np.unique(split.images)) == {0.0, 1.0}
-        assert split.images.dtype == np.float32
+        assert set(np.unique(split.inputs)) == {0.0, 1.0}
+        assert split.inputs.dtype == np.float32
         # Four standard errors of the mean of each pixel over 4000 rows.
         error = np.sqrt(0.3 * 0.7 / 4000)
-        assert np.abs(split.images.mean(axis=0) - 0.3).max() < 4 * error
+        assert np.abs(split.inputs.mean(axis=0) - 0.3).max() < 4 * error
 
 
 def test_pixels_are_drawn_independently(dataset):
-    pixels = binarise(dataset, seed=0).train.images.reshape(4000, 16)
+    pixels = binarise(dataset, seed=0).train.inputs.reshape(4000, 16)
     correlation = np.corrcoef(pixels, rowvar=False)[np.triu_indices(16, 1)]
     assert np.abs(correlation).max() < 4.5 / np.sqrt(4000)
 
@@ -35,20 +35,20 @@ def test_pixels_are_drawn_independently(dataset):
 def test_black_stays_black_and_white_stays_white():
     dataset = Dataset("extreme", grey(50, 0.0), None, grey(50, 1.0))
     binary = binarise(dataset, seed=0)
-    assert binary.train.images.max() == 0
-    assert binary.test.images.min() == 1
+    assert binary.train.inputs.max() == 0
+    assert binary.test.inputs.min() == 1
     assert binary.validation is None
 
 
 def test_the_same_seed_gives_the_same_pixels_and_another_seed_others(dataset):
     first, same, other = (binarise(dataset, seed=seed) for seed in (1, 1, 2))
     for a, b, c in zip(splits(first), splits(same), splits(other), strict=True):
-        np.testing.assert_array_equal(a.images, b.images)
-        assert not np.array_equal(a.images, c.images)
+        np.testing.assert_array_equal(a.inputs, b.inputs)
+        assert not np.array_equal(a.inputs, c.inputs)
 
 
 def test_parts_are_drawn_from_different_streams(dataset):
-    train, validation, test = (split.images for split in splits(binarise(dataset, seed=0)))
+    train, validation, test = (split.inputs for split in splits(binarise(dataset, seed=0)))
     # Two independent pixels agree with probability 0.58; from one stream they would always agree.
     for a, b in ((train, validation), (train, test), (validation, test)):
         assert np.mean(a == b) < 0.6
@@ -63,7 +63,7 @@ def test_the_record_says_what_was_done_and_labels_stay(dataset):
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 @pytest.mark.parametrize("value", [-0.01, 1.01])
 def test_values_outside_the_unit_interval_are_refused(dataset, part, value):
-    images = getattr(dataset, part).images.copy()
+    images = getattr(dataset, part).inputs.copy()
     images[1, 2, 3] = value
     spoilt = dataset._replace(**{part: Split(images)})
     with pytest.raises(ValueError, match=rf"flat {part}: expected values in \[0, 1\]"):

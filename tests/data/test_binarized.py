@@ -52,7 +52,7 @@ def test_text_and_packed_files_hold_the_same_images(source, pixels, texts, tmp_p
         splits = (dataset.train, dataset.validation, dataset.test)
         for split, part in zip(splits, PARTS, strict=True):
             expected = pixels[part].reshape(-1, 28, 28).astype(np.float32)
-            np.testing.assert_array_equal(split.images, expected, strict=True)
+            np.testing.assert_array_equal(split.inputs, expected, strict=True)
             assert split.labels is None
         assert dataset.binarisation == "fixed (Larochelle)"
 

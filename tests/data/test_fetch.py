@@ -85,7 +85,7 @@ def test_a_download_gives_the_published_files_with_a_progress_bar(alpha, server,
     paths = obtain(source, None, tmp_path)
     assert {path.name: path.read_bytes() for path in paths} == alpha.files
     assert "100%" in capsys.readouterr().err
-    assert read_idx_set(source, paths, source.originals).test.images.shape == (7, 4, 3)
+    assert read_idx_set(source, paths, source.originals).test.inputs.shape == (7, 4, 3)
 
 
 def test_the_second_time_the_cache_serves_with_the_server_gone(alpha, server, tmp_path):

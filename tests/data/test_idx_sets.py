@@ -16,8 +16,8 @@ def test_sound_files_give_grey_values_between_0_and_1_and_labels(alpha, tmp_path
     dataset = read(alpha, alpha.write(tmp_path))
     for split, part in ((dataset.train, "train"), (dataset.test, "test")):
         expected = alpha.arrays[f"{part}-images.gz"].astype(np.float64) / 255
-        np.testing.assert_allclose(split.images, expected, rtol=1e-6)
-        assert split.images.dtype == np.float32
+        np.testing.assert_allclose(split.inputs, expected, rtol=1e-6)
+        assert split.inputs.dtype == np.float32
         np.testing.assert_array_equal(split.labels, alpha.arrays[f"{part}-labels.gz"])
         assert split.labels.dtype == np.int32
     assert (dataset.name, dataset.validation, dataset.binarisation) == ("alpha", None, "none")
@@ -29,7 +29,7 @@ def test_files_compressed_anew_are_the_same_files(alpha, tmp_path):
     plain = gzip.decompress(file.read_bytes())
     file.write_bytes(gzip.compress(plain, compresslevel=1, mtime=12345))
     assert file.read_bytes() != alpha.files["train-images.gz"]
-    assert read(alpha, tmp_path).train.images.shape == (20, 4, 3)
+    assert read(alpha, tmp_path).train.inputs.shape == (20, 4, 3)
 
 
 @pytest.mark.parametrize("missing", [1, 8, 20, 100])

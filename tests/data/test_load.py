@@ -9,7 +9,7 @@ from jaxvae.data import load
 
 
 def identities(split):
-    return {image.tobytes() for image in split.images}
+    return {image.tobytes() for image in split.inputs}
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +18,18 @@ def digits():
 
 
 def test_digits_have_1500_rows_to_train_and_297_to_test(digits):
-    assert digits.train.images.shape == (1500, 8, 8)
-    assert digits.test.images.shape == (297, 8, 8)
+    assert digits.train.inputs.shape == (1500, 8, 8)
+    assert digits.test.inputs.shape == (297, 8, 8)
     for split in (digits.train, digits.test):
-        assert split.images.dtype == np.float32
-        assert (split.images.min(), split.images.max()) == (0, 1)
+        assert split.inputs.dtype == np.float32
+        assert (split.inputs.min(), split.inputs.max()) == (0, 1)
     both = np.concatenate([digits.train.labels, digits.test.labels])
     assert np.bincount(both).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
 def test_the_test_digits_are_the_same_for_every_seed_and_release(digits):
     other = load("digits", seed=5, validation=100)
-    np.testing.assert_array_equal(other.test.images, digits.test.images)
+    np.testing.assert_array_equal(other.test.inputs, digits.test.inputs)
     digest = hashlib.sha256(digits.test.labels.astype("<i4").tobytes()).hexdigest()
     assert digest.startswith("afce0ba6f4c37ef8")
 
@@ -39,13 +39,13 @@ def test_labels_of_digits_belong_to_their_images(digits):
 
     bunch = load_digits()
     label_of = dict(zip((i.tobytes() for i in bunch.images), bunch.target, strict=True))
-    for image, label in zip(digits.test.images, digits.test.labels, strict=True):
+    for image, label in zip(digits.test.inputs, digits.test.labels, strict=True):
         assert label_of[(image.astype(np.float64) * 16).tobytes()] == label
 
 
 def test_validation_and_train_rows_are_disjoint_and_complementary(digits):
     held = load("digits", validation=400)
-    assert (len(held.train.images), len(held.validation.images)) == (1100, 400)
+    assert (len(held.train.inputs), len(held.validation.inputs)) == (1100, 400)
     train, validation = identities(held.train), identities(held.validation)
     assert not train & validation
     assert train | validation == identities(digits.train)
@@ -53,7 +53,7 @@ def test_validation_and_train_rows_are_disjoint_and_complementary(digits):
 
 def test_validation_rows_follow_the_seed_alone():
     first, same, other = (load("digits", validation=50, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.validation.images, same.validation.images)
+    np.testing.assert_array_equal(first.validation.inputs, same.validation.inputs)
     assert identities(first.validation) != identities(other.validation)
 
 

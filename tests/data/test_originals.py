@@ -20,18 +20,18 @@ MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 )
 def test_the_sets_have_their_known_sizes_and_labels(data_dir, name, train, test, mean):
     dataset = load(name, data_dir)
-    assert dataset.train.images.shape == (60000, 28, 28)
-    assert dataset.test.images.shape == (10000, 28, 28)
+    assert dataset.train.inputs.shape == (60000, 28, 28)
+    assert dataset.test.inputs.shape == (10000, 28, 28)
     assert np.bincount(dataset.train.labels).tolist() == train
     assert np.bincount(dataset.test.labels).tolist() == test
-    assert dataset.train.images.mean() == pytest.approx(mean, abs=1e-4)
-    assert dataset.train.images.max() == 1
+    assert dataset.train.inputs.mean() == pytest.approx(mean, abs=1e-4)
+    assert dataset.train.inputs.max() == 1
 
 
 def test_binarized_mnist_has_its_official_parts(data_dir):
     dataset = load("binarized_mnist", data_dir)
-    sizes = [len(each.images) for each in (dataset.train, dataset.validation, dataset.test)]
-    means = [each.images.mean() for each in (dataset.train, dataset.validation, dataset.test)]
+    sizes = [len(each.inputs) for each in (dataset.train, dataset.validation, dataset.test)]
+    means = [each.inputs.mean() for each in (dataset.train, dataset.validation, dataset.test)]
     assert sizes == [50000, 10000, 10000]
     assert means == pytest.approx([0.13056, 0.13113, 0.13251], abs=1e-5)
     with pytest.raises(ValueError, match="its own validation part of 10000 rows"):
@@ -69,10 +69,10 @@ def test_the_text_of_binarized_mnist_is_read_like_the_packed_file(data_dir, tmp_
         ("valid", packed.validation),
         ("test", packed.test),
     ):
-        text = np.full((len(split.images), 784, 2), ord(" "), np.uint8)
-        text[:, :, 0] = split.images.reshape(-1, 784) + ord("0")
+        text = np.full((len(split.inputs), 784, 2), ord(" "), np.uint8)
+        text[:, :, 0] = split.inputs.reshape(-1, 784) + ord("0")
         text[:, -1, 1] = ord("\n")
         (tmp_path / f"binarized_mnist_{part}.amat").write_bytes(text.tobytes())
     read = load("binarized_mnist", tmp_path)
-    np.testing.assert_array_equal(read.train.images, packed.train.images)
-    np.testing.assert_array_equal(read.test.images, packed.test.images)
+    np.testing.assert_array_equal(read.train.inputs, packed.train.inputs)
+    np.testing.assert_array_equal(read.test.inputs, packed.test.inputs)

@@ -82,8 +82,8 @@ def test_a_prepared_grey_set_is_read_in_its_order_without_a_channel_axis(tmp_pat
     dataset = load("tfds:tiny", tmp_path)
     for split, part in ((dataset.train, "train"), (dataset.test, "test")):
         images, labels = written[part]
-        np.testing.assert_allclose(split.images, images[..., 0] / 255.0, rtol=1e-6)
-        assert split.images.dtype == np.float32
+        np.testing.assert_allclose(split.inputs, images[..., 0] / 255.0, rtol=1e-6)
+        assert split.inputs.dtype == np.float32
         np.testing.assert_array_equal(split.labels, labels.astype(np.int32), strict=True)
     assert (dataset.name, dataset.validation, dataset.binarisation) == ("tfds:tiny", None, "none")
 
@@ -91,13 +91,13 @@ def test_a_prepared_grey_set_is_read_in_its_order_without_a_channel_axis(tmp_pat
 def test_a_prepared_binary_set_keeps_its_zeros_and_ones(tmp_path):
     written = prepare(tmp_path, {"train": 5, "test": 3}, levels=2)
     dataset = load("tfds:tiny", tmp_path)
-    np.testing.assert_array_equal(dataset.train.images, written["train"][0][..., 0])
+    np.testing.assert_array_equal(dataset.train.inputs, written["train"][0][..., 0])
 
 
 def test_a_prepared_colour_set_keeps_its_channels_and_may_have_no_labels(tmp_path):
     written = prepare(tmp_path, {"train": 5, "test": 3}, shape=COLOUR, labelled=False)
     dataset = load("tfds:tiny", tmp_path)
-    np.testing.assert_allclose(dataset.train.images, written["train"][0] / 255.0, rtol=1e-6)
+    np.testing.assert_allclose(dataset.train.inputs, written["train"][0] / 255.0, rtol=1e-6)
     assert dataset.train.labels is None
 
 
@@ -112,7 +112,7 @@ def test_a_validation_split_is_the_validation_part(tmp_path):
 def test_rows_can_be_held_out_for_validation(tmp_path):
     prepare(tmp_path, {"train": 5, "test": 3})
     dataset = load("tfds:tiny", tmp_path, validation=2)
-    assert (len(dataset.train.images), len(dataset.validation.images)) == (3, 2)
+    assert (len(dataset.train.inputs), len(dataset.validation.inputs)) == (3, 2)
 
 
 def test_a_set_without_a_test_split_is_refused_with_its_splits(tmp_path):
@@ -180,7 +180,7 @@ def test_a_set_is_prepared_from_the_originals_and_then_read(data_dir, tmp_path, 
 
 
 def rows_with_labels(split):
-    pairs = zip(split.images, split.labels, strict=True)
+    pairs = zip(split.inputs, split.labels, strict=True)
     return sorted((image.tobytes(), int(label)) for image, label in pairs)
 
 
