@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 import jaxvae
 from jaxvae import data, models, nn, objectives, ode, training
 from jaxvae.model import Example
-from jaxvae.models import Grid
+from jaxvae.series import Grid
 
 OURS, ALONE = "jaxvae", "jaxvae, one device"
 CHANNELS = 2
@@ -58,20 +58,20 @@ class Config:
     """Folder for results.json; none by default."""
 
 
-def observed(config: Config) -> data.TimeSeries:
+def observed(config: Config) -> jaxvae.TimeSeries:
     """The spirals of a run."""
     drawn = data.spirals(config.series, window=config.points, key=jax.random.key(config.seed))
     return jax.tree.map(np.asarray, drawn.observed)
 
 
-def as_example(series: data.TimeSeries, /, *, key: Any) -> Example:
+def as_example(series: jaxvae.TimeSeries, /, *, key: Any) -> Example:
     """All points are seen, and all are scored at the common times."""
     del key
     return Example(series, series.values, Grid(None, jnp.asarray(series.mask)))
 
 
 def our_fit(
-    config: Config, series: data.TimeSeries, mesh: Mesh | None = None
+    config: Config, series: jaxvae.TimeSeries, mesh: Mesh | None = None
 ) -> Callable[..., training.Fit]:
     """The call of ``jaxvae.fit`` that is measured, but for its number of steps."""
     d, width = config.latent_dim, config.hidden
@@ -102,7 +102,7 @@ def our_fit(
     )
 
 
-def our_fits(config: Config, series: data.TimeSeries) -> dict[str, Callable[..., training.Fit]]:
+def our_fits(config: Config, series: jaxvae.TimeSeries) -> dict[str, Callable[..., training.Fit]]:
     """The contenders of ours."""
     if config.threads == 1:
         return {OURS: our_fit(config, series)}

@@ -30,17 +30,18 @@ from typing import Any
 import jax
 import numpy as np
 
+import jaxvae
 from benchmarks import machine
 from benchmarks.fit_in_turns import FitInTurns
 from benchmarks.latent_ode_fits import ALONE, CHANNELS, OURS, Config, observed, our_fits
 from benchmarks.train_step import in_turns
-from jaxvae import data, training
+from jaxvae import training
 
 PEER = "torchdiffeq"
 MISSING = 'torchdiffeq is not installed, so it was not run: pip install "jaxvae[peers]"'
 
 
-def torch_loss(config: Config, series: data.TimeSeries) -> Any:
+def torch_loss(config: Config, series: jaxvae.TimeSeries) -> Any:
     """The same network and loss in PyTorch, with torchdiffeq's solver."""
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -59,7 +60,7 @@ def torch_loss(config: Config, series: data.TimeSeries) -> Any:
     )
 
 
-def torch_contender(config: Config, series: data.TimeSeries) -> tuple[dict[str, Any], list[str]]:
+def torch_contender(config: Config, series: jaxvae.TimeSeries) -> tuple[dict[str, Any], list[str]]:
     """The peer, warmed up; or why there is none."""
     if not config.torch:
         return {}, []

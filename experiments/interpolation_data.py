@@ -10,7 +10,7 @@ from jax import Array
 
 import jaxvae
 from experiments.running import Running, own_keys
-from jaxvae import data, models
+from jaxvae import data
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
         mask: likewise, True where there is a value.
     """
 
-    observed: data.TimeSeries
+    observed: jaxvae.TimeSeries
     places: Array | np.ndarray
     values: Array | np.ndarray
     mask: Array | np.ndarray
@@ -99,10 +99,10 @@ def example_of(
     length: int, row: Rows, *, key: Any = None, seen: int | None = None
 ) -> jaxvae.Example:
     """Encoder's input, of as many rows as are seen, and the target on the grid."""
-    inputs = row.observed if seen is None else data.subsample(row.observed, seen, key=key)
+    inputs = row.observed if seen is None else jaxvae.series.subsample(row.observed, seen, key=key)
     # Padding repeats a row's time: adding keeps what is observed there.
     zeros = jnp.zeros((length, row.values.shape[-1]), row.values.dtype)
     counts = zeros.at[row.places].add(row.mask.astype(zeros.dtype))
     sums = zeros.at[row.places].add(jnp.where(row.mask, row.values, 0))
     target = sums / jnp.maximum(counts, 1)
-    return jaxvae.Example(inputs, target, models.Grid(None, counts > 0))
+    return jaxvae.Example(inputs, target, jaxvae.Grid(None, counts > 0))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+import jaxvae
 from experiments.spiral_forecasters import BEYOND, SPACING, WINDOW
 from jaxvae import data
 from jaxvae.distributions import Masked, Normal
@@ -12,7 +13,7 @@ STARTS = range(100, 400)
 """Of the windows that series are cut from, each as likely as any other in either direction."""
 
 
-def exact_forecast(series: data.TimeSeries, noise: float) -> Array:
+def exact_forecast(series: jaxvae.TimeSeries, noise: float) -> Array:
     r"""The expectation of the points before, in and after a window, shape (point, 2).
 
     $$E[x^*_j] = \frac{\sum_{c,s} w_{cs}\, \mu_c(s + j)}{\sum_{c,s} w_{cs}}, \quad

@@ -50,22 +50,22 @@ def times_of(first: int, last: int) -> Array:
     return SPACING * jnp.arange(first, last, dtype=jnp.float32)
 
 
-def seen_from(series: data.TimeSeries, start: Array | int) -> data.TimeSeries:
+def seen_from(series: jaxvae.TimeSeries, start: Array | int) -> jaxvae.TimeSeries:
     """The series with the start's time as 0."""
     return series._replace(times=series.times - SPACING * jnp.asarray(start, series.times.dtype))
 
 
-def of_seed(series: data.TimeSeries, seed: Any, scale: float) -> data.TimeSeries:
+def of_seed(series: jaxvae.TimeSeries, seed: Any, scale: float) -> jaxvae.TimeSeries:
     """Scaled down; of one seed where there are several, as in training."""
     own = series if seed is None else jax.tree.map(lambda x: x[seed], series)
     return own._replace(values=own.values / scale)
 
 
-def log_units(series: data.TimeSeries, scale: float) -> Array:
+def log_units(series: jaxvae.TimeSeries, scale: float) -> Array:
     """What a density of scaled values is too high by, as one of the values themselves."""
     return jnp.sum(jnp.where(series.mask, jnp.log(scale), 0.0))
 
 
-def turned(series: data.TimeSeries) -> data.TimeSeries:
+def turned(series: jaxvae.TimeSeries) -> jaxvae.TimeSeries:
     """From the last row to the first."""
     return jax.tree.map(lambda x: x[::-1], series)

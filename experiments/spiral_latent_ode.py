@@ -29,7 +29,7 @@ from experiments.spiral_forecasters import (
     times_of,
 )
 from experiments.spiral_presets import Setting
-from jaxvae import data, metrics, models, nn, ode
+from jaxvae import metrics, models, nn, ode
 from jaxvae.distributions import kl_divergence
 from jaxvae.model import EXAMPLES
 
@@ -78,7 +78,7 @@ class LatentOde:
         noise = setting.scale * jnp.mean(jnp.exp(params.generative["log_noise"]))
         return jaxvae.Estimate(surrogate, bound, {"kl": kl, "noise": noise})
 
-    def forecast(self, params, series: data.TimeSeries, key) -> Forecast:
+    def forecast(self, params, series: jaxvae.TimeSeries, key) -> Forecast:
         """Means before, in and after the windows."""
         scale = self.setting.scale
         examples = jax.vmap(self._to_forecast)(series)
@@ -90,7 +90,7 @@ class LatentOde:
         )
         return Forecast(scale * found.mean, scale * found.means)
 
-    def states(self, params, series: data.TimeSeries) -> Array:
+    def states(self, params, series: jaxvae.TimeSeries) -> Array:
         """Latent states at the same points."""
         own = of_seed(series, None, self.setting.scale)
         z, times = self._encoded(params, own, self.middle).mean, times_of(-BEYOND, WINDOW + BEYOND)
@@ -101,34 +101,34 @@ class LatentOde:
         ]
         return jnp.concatenate([paths[0][::-1], paths[1]])
 
-    def _to_forecast(self, series: data.TimeSeries) -> jaxvae.Example:
+    def _to_forecast(self, series: jaxvae.TimeSeries) -> jaxvae.Example:
         """What is known of a window, on the grid of the forecast."""
         own = seen_from(of_seed(series, None, self.setting.scale), self.middle)
         indices = jnp.round(own.times / SPACING).astype(int) + self.middle + BEYOND
         blank = jnp.zeros((2 * BEYOND + WINDOW, 2))
         mask = blank.astype(bool).at[indices].set(own.mask)
-        return jaxvae.Example(own, blank.at[indices].set(own.values), models.Grid(None, mask))
+        return jaxvae.Example(own, blank.at[indices].set(own.values), jaxvae.Grid(None, mask))
 
     def _decoded(self, params, example: jaxvae.Example) -> Array:
         z = self.whole.posterior(params, example.inputs, example.context).mean
         return self.whole.likelihood(params, z, example.context).mean
 
-    def _dreamt(self, law, count: int, start: Array, key) -> data.TimeSeries:
+    def _dreamt(self, law, count: int, start: Array, key) -> jaxvae.TimeSeries:
         """A window that the model draws, of which as many points are seen as of a true one."""
         place_key, noise_key = jax.random.split(key)
         places = jnp.sort(jax.random.permutation(place_key, WINDOW)[:count])
         values = law.sample(noise_key)[places + self.before - start]
         times = SPACING * places.astype(values.dtype)
-        return data.TimeSeries(times, values, jnp.ones(values.shape, bool))
+        return jaxvae.TimeSeries(times, values, jnp.ones(values.shape, bool))
 
-    def _placed(self, series: data.TimeSeries, start: Array) -> tuple[Array, models.Grid]:
+    def _placed(self, series: jaxvae.TimeSeries, start: Array) -> tuple[Array, jaxvae.Grid]:
         """The target on the model's common times."""
         indices = jnp.round(series.times / SPACING).astype(int) + self.before - start
         blank = jnp.zeros((self.before + WINDOW, 2))
         mask = blank.astype(bool).at[indices].set(series.mask)
-        return blank.at[indices].set(series.values), models.Grid(None, mask)
+        return blank.at[indices].set(series.values), jaxvae.Grid(None, mask)
 
-    def _encoded(self, params, series: data.TimeSeries, start: Array | int) -> Any:
+    def _encoded(self, params, series: jaxvae.TimeSeries, start: Array | int) -> Any:
         """Q of the state at the start."""
         return self.training.posterior(params, seen_from(series, start), None)
 

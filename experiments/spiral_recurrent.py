@@ -20,7 +20,7 @@ from experiments.spiral_forecasters import (
     turned,
 )
 from experiments.spiral_presets import Setting
-from jaxvae import data, models, nn
+from jaxvae import models, nn
 
 
 def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
@@ -45,7 +45,7 @@ def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
         backward = model.log_prob(params["backward"], turned(series)) - units
         return jaxvae.Estimate(forward + backward, forward, {"backward": backward})
 
-    def ahead(params, series: data.TimeSeries, times: Array) -> Array:
+    def ahead(params, series: jaxvae.TimeSeries, times: Array) -> Array:
         if with_gaps:
             return model.forecast(params, series, times).mean
         places = rows_until(len(series.times))
@@ -53,14 +53,14 @@ def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
         known = jnp.concatenate([series.values[-1:], rows])
         return jax.vmap(partial(jnp.interp, places, jnp.arange(1.0 * len(known))), 1, 1)(known)
 
-    def one(params, series: data.TimeSeries) -> Array:
+    def one(params, series: jaxvae.TimeSeries) -> Array:
         own = of_seed(series, None, scale)
         after = ahead(params["forward"], own, times_of(WINDOW, WINDOW + BEYOND))
         before = ahead(params["backward"], turned(own), times_of(-BEYOND, 0)[::-1])
         unknown = jnp.full((WINDOW, 2), jnp.nan)
         return scale * jnp.concatenate([before[::-1], unknown, after])
 
-    def forecast(params, series: data.TimeSeries, key) -> Forecast:
+    def forecast(params, series: jaxvae.TimeSeries, key) -> Forecast:
         del key
         return Forecast(jax.vmap(one, (None, 0))(params, series), None)
 

@@ -90,7 +90,7 @@ def exact(
     """The extrapolation's error when the true curves are known, and the window alone is not."""
     by_seed = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), test.observed)
 
-    def of_seed(series: data.TimeSeries):
+    def of_seed(series: jaxvae.TimeSeries):
         return lax.map(lambda own: exact_forecast(own, noise), series)
 
     found = np.asarray(jax.jit(partial(lax.map, of_seed))(by_seed))

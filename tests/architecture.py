@@ -8,7 +8,7 @@ from pathlib import Path
 FLOORS = (
     ("_types",),
     ("_check", "_run_time"),
-    ("distributions", "ode"),
+    ("distributions", "ode", "series"),
     ("nn", "data", "laplace"),
     ("model", "recipe"),
     ("models", "objectives", "metrics", "plotting"),

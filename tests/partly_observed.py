@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.series import TimeSeries
+from jaxvae.series import TimeSeries
 
 _TIMES = np.array([-0.4, 0.1, 0.35, 1.1, 1.15, 2.6, 3.0], np.float32)
 _MASK = np.array([[1, 1], [0, 0], [1, 0], [0, 1], [1, 1], [0, 0], [1, 1]], bool)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxvae
 from experiments import interpolation
 from experiments.interpolation import Config, Model, Running, Training
 from experiments.interpolation_data import Problem, Rows, example_of, load
@@ -44,7 +45,9 @@ def test_the_experiment_keeps_its_contract(run):
 
 
 def test_a_series_stands_on_the_grid_where_it_was_measured():
-    series = data.TimeSeries(jnp.array([0.0, 0.2, 0.2]), jnp.zeros((3, 1)), jnp.ones((3, 1), bool))
+    series = jaxvae.TimeSeries(
+        jnp.array([0.0, 0.2, 0.2]), jnp.zeros((3, 1)), jnp.ones((3, 1), bool)
+    )
     mask = jnp.array([[True], [True], [True], [False]])  # the last row is padding
     values = jnp.array([[5.0], [6.0], [8.0], [jnp.nan]])
     row = Rows(series, jnp.array([0, 2, 2, 2]), values, mask)

@@ -125,8 +125,8 @@ def test_a_recurrent_network_reads_backwards_what_lies_before():
     params = forecaster.init(jax.random.key(0))
     times = times_of(0, WINDOW)
     values = jax.random.normal(jax.random.key(1), (WINDOW, 2))
-    series = data.TimeSeries(times, values, jnp.ones((WINDOW, 2), bool))
-    turned = data.TimeSeries(times, values[::-1], series.mask)
+    series = jaxvae.TimeSeries(times, values, jnp.ones((WINDOW, 2), bool))
+    turned = jaxvae.TimeSeries(times, values[::-1], series.mask)
     swapped = {"forward": params["backward"], "backward": params["forward"]}
     forecast = mean_forecast(forecaster)
     np.testing.assert_allclose(

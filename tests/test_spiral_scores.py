@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from spiral_windows import problem_of, windows
 
+import jaxvae
 from experiments import spiral_scores
 from experiments.latent_ode import Running, draw_series
 from experiments.spiral_exact import exact_forecast
@@ -55,7 +56,7 @@ def test_with_so_little_noise_that_one_window_is_left_the_exact_forecast_is_the_
 
 def test_the_exact_forecast_is_an_average_over_windows_by_their_likelihood():
     """One point, seen with so much noise that it says nothing: the mean of all windows."""
-    series = data.TimeSeries(jnp.zeros(1), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
+    series = jaxvae.TimeSeries(jnp.zeros(1), jnp.ones((1, 2)), jnp.ones((1, 2), bool))
     forecast = np.asarray(jax.jit(exact_forecast)(series, 1e4))
     curves = np.asarray(data.spiral_curves())
     np.testing.assert_allclose(forecast[BEYOND], curves[:, 100:400].mean((0, 1)), atol=1e-4)

@@ -10,7 +10,6 @@ from jaxvae.models.flow_posteriors import coupling as coupling
 from jaxvae.models.flow_posteriors import inverse_autoregressive as inverse_autoregressive
 from jaxvae.models.flow_posteriors import planar as planar
 from jaxvae.models.flow_posteriors import radial as radial
-from jaxvae.models.latent_ode import Grid as Grid
 from jaxvae.models.latent_ode import latent_ode as latent_ode
 from jaxvae.models.posteriors import Inference as Inference
 from jaxvae.models.posteriors import PosteriorFamily as PosteriorFamily

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 
 from jaxvae import _run_time, nn
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.data.series import TimeSeries
 from jaxvae.distributions import Masked, Normal
 from jaxvae.nn.recurrence import gap_to, run
+from jaxvae.series import TimeSeries
 
 
 class SequenceModel(NamedTuple):
@@ -56,7 +56,7 @@ def autoregressive(recurrence: nn.Recurrence) -> SequenceModel:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> from jaxvae import models, nn
-        >>> from jaxvae.data.series import TimeSeries
+        >>> from jaxvae.series import TimeSeries
         >>> model = models.autoregressive(nn.recurrent(2, 25, cell=nn.gru_cell))
         >>> series = TimeSeries(jnp.arange(9.0), jnp.zeros((9, 2)), jnp.ones((9, 2), bool))
         >>> params = model.init(jax.random.key(0))

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float
 
 from jaxvae import _check, ode
 from jaxvae._types import PRNGKey, PyTree, Scalar
@@ -15,19 +14,7 @@ from jaxvae.distributions import Masked, Normal, Timed
 from jaxvae.model import EXAMPLES, LatentVariableModel, Params
 from jaxvae.models.posteriors import Inference, PosteriorFamily, diagonal
 from jaxvae.nn import Network
-
-
-class Grid(NamedTuple):
-    """Where a series is scored or predicted: the context of a latent ODE.
-
-    Attributes:
-        times: rising, or falling from the start on, with the last one repeated as padding; None
-            for the times that all series have in common.
-        mask: (time, channel), True where the target counts.
-    """
-
-    times: Float[Array, " time"] | None
-    mask: Bool[Array, "time channel"]
+from jaxvae.series import Grid
 
 
 def latent_ode(

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import models, nn, objectives, ode
-from jaxvae.data.series import TimeSeries
 from jaxvae.distributions import MultivariateNormal
 from jaxvae.model import Example
+from jaxvae.series import TimeSeries
 
 TIMES = (0.0, 0.3, 0.7, 1.2, 2.0)
 

@@ -9,9 +9,9 @@ from partly_observed import same_observations, series
 from scipy import stats
 
 from jaxvae import models, nn, ode
-from jaxvae.data.series import TimeSeries
 from jaxvae.model import Example
 from jaxvae.objectives import log_likelihood
+from jaxvae.series import TimeSeries
 
 FACTORIES = {
     "rnn": models.rnn,

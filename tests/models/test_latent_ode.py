@@ -22,9 +22,8 @@ from linear_latent_ode import (
 )
 
 from jaxvae import metrics, models, nn, objectives, ode
-from jaxvae.data.series import TimeSeries
 from jaxvae.model import Example, log_weight
-from jaxvae.models import Grid
+from jaxvae.series import Grid, TimeSeries
 
 
 @pytest.mark.parametrize("common", [False, True])

@@ -19,7 +19,7 @@ from linear_latent_ode import (
 )
 
 from jaxvae import models, nn
-from jaxvae.models import Grid
+from jaxvae.series import Grid
 
 
 def test_common_times_give_the_bounds_of_own_times_in_any_order():

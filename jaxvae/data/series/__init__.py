@@ -10,10 +10,6 @@ from jaxvae.data.series.physionet import IcuRecords as IcuRecords
 from jaxvae.data.series.physionet import PhysioNet2012 as PhysioNet2012
 from jaxvae.data.series.physionet import physionet2012 as physionet2012
 from jaxvae.data.series.physionet_variables import PHYSIONET_UNITS as PHYSIONET_UNITS
-from jaxvae.data.series.series import TimeSeries as TimeSeries
-from jaxvae.data.series.series import pad as pad
-from jaxvae.data.series.series import subsample as subsample
-from jaxvae.data.series.series import unpad as unpad
 from jaxvae.data.series.spirals import SpiralCurves as SpiralCurves
 from jaxvae.data.series.spirals import Spirals as Spirals
 from jaxvae.data.series.spirals import clean_backward as clean_backward

@@ -6,7 +6,7 @@ from jax import Array
 from jax.scipy.linalg import expm
 from jaxtyping import Float
 
-from jaxvae.data.series.series import TimeSeries
+from jaxvae.series import TimeSeries
 
 _MATRIX = ((-0.1, 1.0), (-0.2, -0.1))
 _INITIAL = (1.0, 0.0)

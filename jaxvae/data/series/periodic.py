@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey
-from jaxvae.data.series.series import TimeSeries, subsample
+from jaxvae.series import TimeSeries, subsample
 
 
 class Periodic(NamedTuple):

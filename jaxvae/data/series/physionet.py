@@ -16,7 +16,7 @@ from jaxvae.data.series.physionet_archive import (
     read_outcomes,
 )
 from jaxvae.data.series.physionet_variables import DESCRIPTORS, VARIABLES
-from jaxvae.data.series.series import TimeSeries
+from jaxvae.series import TimeSeries
 
 _MINUTES = 48 * 60
 _WEIGHT = PARAMETERS.index("Weight")

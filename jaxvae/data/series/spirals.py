@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey
-from jaxvae.data.series.series import TimeSeries, subsample
+from jaxvae.series import TimeSeries, subsample
 
 
 class SpiralCurves(NamedTuple):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.data.series import periodic, unpad
+from jaxvae.data.series import periodic
+from jaxvae.series import unpad
 
 
 def made(seed=0, **arguments):

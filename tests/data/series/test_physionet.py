@@ -4,9 +4,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from jaxvae.data.series import PHYSIONET_UNITS, physionet2012, unpad
+from jaxvae.data.series import PHYSIONET_UNITS, physionet2012
 from jaxvae.data.series.physionet import channel_range, icu_records
 from jaxvae.data.series.physionet_archive import parse_archive, read_measurements, read_outcomes
+from jaxvae.series import unpad
 
 CHANNELS = list(PHYSIONET_UNITS)
 HR, TEMP, WEIGHT, PH = (CHANNELS.index(name) for name in ("HR", "Temp", "Weight", "pH"))

@@ -10,8 +10,8 @@ from jaxvae.data.series import (
     clean_forward,
     spiral_curves,
     spirals,
-    unpad,
 )
+from jaxvae.series import unpad
 
 SPACING = 6 * np.pi / 499
 THETA = np.arange(500) * SPACING

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxvae.data.series import TimeSeries, pad, subsample, unpad
+from jaxvae.series import TimeSeries, pad, subsample, unpad
 
 
 def ragged(seed, lengths, channels=3):

@@ -31,6 +31,19 @@ class TimeSeries(NamedTuple):
     mask: Bool[Array | np.ndarray, "*batch time channel"]
 
 
+class Grid(NamedTuple):
+    """Where a series is scored or predicted: the context of a model of series.
+
+    Attributes:
+        times: shape (time,), rising, or falling from the start on, with the last one repeated as
+            padding; None for the times that all series have in common.
+        mask: shape (time, channel), True where the target counts.
+    """
+
+    times: Float[Array, "*batch time"] | None
+    mask: Bool[Array, "*batch time channel"]
+
+
 def pad(series: Sequence[TimeSeries]) -> TimeSeries:
     """Make one batch of series of different lengths.
 
@@ -47,7 +60,7 @@ def pad(series: Sequence[TimeSeries]) -> TimeSeries:
 
     Example:
         >>> import numpy as np
-        >>> from jaxvae.data.series import TimeSeries, pad
+        >>> from jaxvae.series import TimeSeries, pad
         >>> seen = np.ones((2, 1), bool)
         >>> short = TimeSeries(np.array([0.0, 2.5]), np.array([[1.0], [4.0]]), seen)
         >>> long = TimeSeries(np.arange(3.0), np.zeros((3, 1)), np.ones((3, 1), bool))
@@ -100,7 +113,7 @@ def subsample(series: TimeSeries, count: int, *, key: PRNGKey) -> TimeSeries:
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
-        >>> from jaxvae.data.series import TimeSeries, subsample
+        >>> from jaxvae.series import TimeSeries, subsample
         >>> seen = jnp.ones((100, 2), bool)
         >>> series = TimeSeries(jnp.arange(100.0), jnp.zeros((100, 2)), seen)
         >>> subsample(series, 30, key=jax.random.key(0)).values.shape
