@@ -8,10 +8,10 @@ from jaxvae.distributions.batching import batch_axes as batch_axes
 from jaxvae.distributions.batching import batched as batched
 from jaxvae.distributions.batching import take as take
 from jaxvae.distributions.combinators.delta import Delta as Delta
-from jaxvae.distributions.combinators.independent import Independent as Independent
-from jaxvae.distributions.combinators.joint import Joint as Joint
 from jaxvae.distributions.combinators.masked import Masked as Masked
+from jaxvae.distributions.combinators.mixture import Joint as Joint
 from jaxvae.distributions.combinators.mixture import Mixture as Mixture
+from jaxvae.distributions.combinators.product import Product as Product
 from jaxvae.distributions.combinators.timed import Timed as Timed
 from jaxvae.distributions.combinators.transformed import Transformed as Transformed
 from jaxvae.distributions.combinators.transformed import representative as representative

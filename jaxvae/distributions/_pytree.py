@@ -63,7 +63,7 @@ def distribution(cls: type[T]) -> type[T]:
 
 
 def _as_parameter(owner: str, field: dataclasses.Field, part: Any) -> Any:
-    """A number or an array in JAX's own precision; anything else, such as another law, as it is."""
+    """A number or an array in JAX's own precision; anything else (a distribution) as it is."""
     if not isinstance(part, numbers.Number | np.ndarray | np.generic | jax.Array):
         return part
     types = getattr(field.type, "dtypes", ())

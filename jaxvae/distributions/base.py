@@ -14,7 +14,7 @@ from jaxvae.distributions.noise import Noise
 
 @runtime_checkable
 class Distribution(Protocol):
-    """The law of ONE event; ``jax.vmap`` makes batches of distributions, samples and densities.
+    """The distribution of ONE event; ``jax.vmap`` makes batches, also of samples and densities.
 
     Densities sum over every axis of the event and are in nats. A distribution is a pytree, so
     stopping its gradients is ``jax.lax.stop_gradient(q).log_prob(z)``.
@@ -50,7 +50,7 @@ class Distribution(Protocol):
 
 @runtime_checkable
 class Reparameterisable(Distribution, Protocol):
-    r"""A law with an explicit transformation, $z = g(\text{parameters}, \varepsilon)$.
+    r"""A distribution with an explicit transformation, $z = g(\text{parameters}, \varepsilon)$.
 
     Common random numbers, antithetic pairs and quasi-Monte Carlo points are choices of
     $\varepsilon$.
@@ -58,7 +58,7 @@ class Reparameterisable(Distribution, Protocol):
 
     @property
     def noise(self) -> Noise:
-        r"""The law of $\varepsilon$, without parameters."""
+        r"""The distribution of $\varepsilon$, which has no parameters."""
         ...
 
     def transform(self, noise: Array) -> Array:

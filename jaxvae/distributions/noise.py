@@ -1,4 +1,4 @@
-"""Noise: the laws without parameters that reparameterised samples are functions of."""
+"""Noise: the distributions without parameters that reparameterised samples are functions of."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from jaxvae._types import PRNGKey, Shape
 
 @runtime_checkable
 class Noise(Protocol):
-    """Independent variables of one fixed law, which can be drawn, reflected and inverted."""
+    """Independent and identically distributed variables, drawn, reflected or inverted."""
 
     @property
     def shape(self) -> Shape:
@@ -36,7 +36,7 @@ class Noise(Protocol):
         ...
 
     def reflect(self, noise: Array) -> Array:
-        """The mirror image of each variable, which has the same law: the antithetic draw."""
+        """The antithetic draw: mirror images, which have the same distribution."""
         ...
 
 

@@ -1,7 +1,7 @@
 r"""Several events at once, with noise chosen to make their average less noisy.
 
 An explicit transformation $z = g(\varepsilon)$ leaves the choice of $\varepsilon$ free, as long as
-each has the law of the noise: averages stay unbiased while their variance falls.
+each is distributed as the noise: averages stay unbiased while their variance falls.
 """
 
 import functools
@@ -67,11 +67,11 @@ def antithetic(q: Reparameterisable, key: PRNGKey, num_samples: int) -> Float[Ar
     return jax.vmap(q.transform)(antithetic_noise(q.noise, key, num_samples))
 
 
-def antithetic_noise(law: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *noise"]:
+def antithetic_noise(noise: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *noise"]:
     r"""The noise of ``antithetic``: N/2 draws followed by their mirror images.
 
     Args:
-        law: the law of the noise.
+        noise: the distribution of the noise.
         key: typed key, consumed.
         num_samples: an even number N.
 
@@ -84,8 +84,8 @@ def antithetic_noise(law: Noise, key: PRNGKey, num_samples: int) -> Float[Array,
             f"antithetic expected an even num_samples, got {num_samples}; "
             "each draw of the noise is used with its mirror image"
         )
-    noise = jax.vmap(law.sample)(jax.random.split(key, num_samples // 2))
-    return jnp.concatenate([noise, law.reflect(noise)])
+    drawn = jax.vmap(noise.sample)(jax.random.split(key, num_samples // 2))
+    return jnp.concatenate([drawn, noise.reflect(drawn)])
 
 
 def quasi_monte_carlo(
@@ -119,11 +119,11 @@ def quasi_monte_carlo(
     return jax.vmap(q.transform)(sobol_noise(q.noise, key, num_samples))
 
 
-def sobol_noise(law: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *noise"]:
+def sobol_noise(noise: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *noise"]:
     r"""The noise of ``quasi_monte_carlo``: a Sobol net with a random digital shift.
 
     Args:
-        law: the law of the noise, of at most 21201 variables.
+        noise: the distribution of the noise, of at most 21201 variables.
         key: typed key, consumed.
         num_samples: N.
 
@@ -131,13 +131,13 @@ def sobol_noise(law: Noise, key: PRNGKey, num_samples: int) -> Float[Array, "N *
         ValueError: if the number is not a positive integer.
     """
     _check.positive("num_samples", num_samples)
-    digits = jnp.finfo(law.dtype).nmant
+    digits = jnp.finfo(noise.dtype).nmant
     word = jnp.uint32 if digits < 32 else jnp.uint64
-    net = jnp.asarray(_sobol_net(size(law), num_samples, digits), word)
-    flips = jax.random.bits(key, (1, size(law)), word) >> (jnp.iinfo(word).bits - digits)
+    net = jnp.asarray(_sobol_net(size(noise), num_samples, digits), word)
+    flips = jax.random.bits(key, (1, size(noise)), word) >> (jnp.iinfo(word).bits - digits)
     # Midpoints of the cells, as StandardUniform draws them.
-    uniform = ((net ^ flips).astype(law.dtype) + 0.5) * (2.0**-digits)
-    return law.from_uniform(uniform.reshape(num_samples, *law.shape))
+    uniform = ((net ^ flips).astype(noise.dtype) + 0.5) * (2.0**-digits)
+    return noise.from_uniform(uniform.reshape(num_samples, *noise.shape))
 
 
 @functools.cache

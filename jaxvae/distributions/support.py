@@ -1,4 +1,4 @@
-"""Which parameters of a law move its support, where derivatives of its density are no use.
+"""Which parameters move a distribution's support: derivatives of its density are no use there.
 
 A class names them in a class variable ``support_parameters``. One whose support is fixed and ends
 where its density does not vanish says so by ``has_edge``: a flow may carry that edge along.
@@ -14,11 +14,11 @@ from jaxvae.distributions.combinators.transformed import Transformed
 
 
 def moving_support(q: Any) -> tuple[str, ...]:
-    r"""The parameters of a law that move its support and that something may differentiate.
+    r"""The parameters that move the support and that something may differentiate.
 
     $\nabla_\phi E[f(z)] = E[f(z)\nabla_\phi\log q_\phi(z)]$ needs a support that stays where it
     is: an end b that moves contributes $\pm f(b)q_\phi(b)\nabla_\phi b$ besides. Estimators that
-    use the score, or leave it out because its mean is zero (f = 1), are then biased. Laws whose
+    use the score, or leave it out because its mean is zero (f = 1), are then biased. Families whose
     density vanishes at the ends that move, such as ``Triangular``, are fine, as q(b) = 0 there.
 
     Constants do not count: numbers, NumPy arrays, and JAX arrays from outside of the traced
@@ -59,7 +59,7 @@ def _is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def _is_law(node: Any) -> bool:
+def _is_distribution(node: Any) -> bool:
     return hasattr(node, "log_prob")
 
 
@@ -67,7 +67,9 @@ def _parts(q: Any) -> list[Any]:
     """The distributions that a distribution is made of."""
     fields = dataclasses.fields(q) if dataclasses.is_dataclass(q) else ()
     values = [getattr(q, field.name) for field in fields]
-    return [node for node in jax.tree.leaves(values, is_leaf=_is_law) if _is_law(node)]
+    return [
+        node for node in jax.tree.leaves(values, is_leaf=_is_distribution) if _is_distribution(node)
+    ]
 
 
 def _has_edge(q: Any) -> bool:

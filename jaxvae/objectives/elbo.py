@@ -74,8 +74,8 @@ def elbo(
         ``reconstruction`` and ``kl``, nats.
 
     Raises:
-        ValueError: if the posterior does not have the chosen gradient, the pair of laws not the
-            chosen KL, the combination makes no sense, or free bits are known to be negative.
+        ValueError: if the posterior does not have the chosen gradient, q and p have no KL of
+            the chosen kind, the combination makes no sense, or free bits are known to be negative.
 
     Reference: Bath report, eq. 19; exercise 12, task 2a; thesis draft, eq. 4.11; Heidelberg
         lecture, SGVB; free bits: Kingma et al. (2016), appendix C.8.
@@ -123,7 +123,7 @@ def _check_combination(
     is_closed: bool,
     settings: ElboSettings,
     kl: kl_estimators.KLEstimator,
-    laws: str,
+    pair: str,
 ) -> None:
     name = getattr(kl, "__name__", kl)
     if draws.is_doubly_reparameterised:
@@ -138,8 +138,8 @@ def _check_combination(
         )
     if draws.is_relaxed and kl is kl_estimators.analytic_entropy:
         raise ValueError(
-            "a relaxed estimator expected kl=analytic (of the discrete laws) or monte_carlo (of "
-            "the relaxed ones), got kl=analytic_entropy, which would mix them"
+            "a relaxed estimator expected kl=analytic (of the discrete variables) or monte_carlo "
+            "(of the relaxed ones), got kl=analytic_entropy, which would mix them"
         )
     free_bits = settings.free_bits
     if free_bits is not None and not isinstance(free_bits, Tracer) and free_bits < 0.0:
@@ -147,6 +147,6 @@ def _check_combination(
     if free_bits is not None and not is_closed:
         raise ValueError(
             "free_bits expected the closed-form KL of each latent dimension (kl=analytic, or "
-            f"analytic_where_available where there is one), got kl={name} for {laws}; leave "
+            f"analytic_where_available where there is one), got kl={name} for {pair}; leave "
             "free_bits=None"
         )

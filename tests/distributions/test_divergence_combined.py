@@ -8,9 +8,9 @@ from jaxvae.distributions import (
     Delta,
     Dirichlet,
     Gamma,
-    Independent,
     Joint,
     Normal,
+    Product,
     Uniform,
     has_closed_form,
     kl_by_factor,
@@ -26,7 +26,7 @@ def arrays(seed, *shapes):
 
 def mixed(seed):
     a, b, c, d, e = arrays(seed, (2, 3), (2, 3), (4,), (4,), (2, 5))
-    return Independent((Normal(a, b), Gamma(c, d), Dirichlet(e)))
+    return Product((Normal(a, b), Gamma(c, d), Dirichlet(e)))
 
 
 def joint(seed):
@@ -77,7 +77,7 @@ def test_a_label_without_weight_may_have_an_infinite_divergence():
 
 
 def test_combinators_hold_one_another():
-    q, p = (Independent((joint(seed), mixed(seed))) for seed in (6, 7))
+    q, p = (Product((joint(seed), mixed(seed))) for seed in (6, 7))
     parts = [kl_divergence(a, b) for a, b in zip(q.factors, p.factors, strict=True)]
     np.testing.assert_allclose(jax.jit(kl_divergence)(q, p), sum(parts), rtol=1e-6)
     gradient = jax.grad(kl_divergence)(q, p)
@@ -89,19 +89,19 @@ def test_combinators_hold_one_another():
 
 def test_the_message_names_the_part_without_a_closed_form():
     normal, delta = Normal.standard((2,)), Delta(jnp.zeros(2))
-    q, p = Independent((normal, delta)), Independent((normal, normal))
+    q, p = Product((normal, delta)), Product((normal, normal))
     assert not has_closed_form(q, p)
     with pytest.raises(ValueError, match=r"KL\(Delta \|\| Normal\) \(q\.factors\[1\] and p"):
         kl_divergence(q, p)
     stacked = Joint(Categorical(jnp.zeros(2)), Delta(jnp.zeros((2, 3))))
     with pytest.raises(ValueError, match=r"\(q\.factors\[0\]\.components and p"):
-        kl_divergence(Independent((stacked,)), Independent((stacked,)))
-    with pytest.raises(ValueError, match=r"KL\(Independent \|\| Normal\) has no"):
+        kl_divergence(Product((stacked,)), Product((stacked,)))
+    with pytest.raises(ValueError, match=r"KL\(Product \|\| Normal\) has no"):
         kl_divergence(q, normal)
 
 
 def test_different_numbers_of_parts_are_refused():
     normal = Normal.standard((2,))
-    q, p = Independent((normal, normal)), Independent((normal,))
+    q, p = Product((normal, normal)), Product((normal,))
     with pytest.raises(ValueError, match=r"expected a p of 2 .* got 1"):
         kl_divergence(q, p)

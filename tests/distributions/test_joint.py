@@ -9,11 +9,11 @@ from jaxvae.distributions import (
     Categorical,
     Distribution,
     Exponential,
-    Independent,
     Joint,
     Masked,
     Mixture,
     Normal,
+    Product,
 )
 
 LABEL = Categorical(jnp.array([0.3, -1.0, 1.2]))
@@ -121,7 +121,7 @@ def test_mode_is_the_most_probable_pair():
 
 
 def test_values_of_several_parts_and_scalars():
-    parts = Independent((Normal(LOC, LOG_SCALE), Exponential(jnp.arange(3.0))))
+    parts = Product((Normal(LOC, LOG_SCALE), Exponential(jnp.arange(3.0))))
     joint = Joint(LABEL, parts)
     assert joint.event_shape == ((3,), ((2,), ()))
     got = joint.log_prob((ONE_HOTS[2], (X, jnp.array(0.5))))

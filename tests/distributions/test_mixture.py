@@ -11,10 +11,10 @@ from jaxvae.distributions import (
     Categorical,
     Distribution,
     Exponential,
-    Independent,
     Joint,
     Mixture,
     Normal,
+    Product,
 )
 
 # (logits, locations, log-scales): components up to 1e4 nats apart, and weights as far.
@@ -152,7 +152,7 @@ def test_density_integrates_to_one_and_samples_pass_kolmogorov_smirnov():
 
 def test_events_may_be_arrays_or_tuples():
     a, b = jax.random.normal(jax.random.key(3), (2, 3, 4))
-    components = Independent((Normal(a, b), Bernoulli(b)))
+    components = Product((Normal(a, b), Bernoulli(b)))
     mixture = Mixture(Categorical(jnp.zeros(3)), components)
     assert isinstance(mixture, Distribution)
     assert mixture.event_shape == ((4,), (4,))

@@ -14,13 +14,13 @@ from jaxvae.distributions import (
     Dirichlet,
     Gamma,
     Gompertz,
-    Independent,
     LowRankNormal,
     Masked,
     Mixture,
     MultivariateNormal,
     MultivariateStudentT,
     Normal,
+    Product,
     RelaxedBernoulli,
     RelaxedCategorical,
     Transformed,
@@ -92,7 +92,7 @@ def test_a_density_that_overflows_is_zero():
 
 
 def test_one_part_that_is_not_a_number_spoils_the_event():
-    law = Independent((Normal(A, B), Delta(A)))
+    law = Product((Normal(A, B), Delta(A)))
     assert np.isnan(law.log_prob((A.at[0].set(jnp.nan), A)))
     assert np.isnan(law.log_prob((A, A.at[0].set(jnp.nan))))
 

@@ -8,7 +8,7 @@ import mixed
 import pytest
 
 from jaxvae import objectives
-from jaxvae.distributions import Categorical, Independent, Normal, sampling
+from jaxvae.distributions import Categorical, Normal, Product, sampling
 from jaxvae.model import LatentVariableModel, Params
 from jaxvae.objectives import ElboSettings, by_factor, elbo
 
@@ -53,11 +53,11 @@ def test_mixed_estimators_have_the_exact_gradient_and_the_plain_bound(options):
 
 PAIR = LatentVariableModel(
     init=lambda key: Params(None, jnp.array([0.4, -0.3, 0.2])),
-    prior=lambda params, context: Independent((Categorical(jnp.zeros(2)), Normal.standard((1,)))),
+    prior=lambda params, context: Product((Categorical(jnp.zeros(2)), Normal.standard((1,)))),
     likelihood=lambda params, z, context: Normal(
         jnp.tanh(z[0] + jnp.sin(z[1]) * jnp.array([1.0, -2.0])), jnp.zeros(2)
     ),
-    posterior=lambda params, x, context: Independent(
+    posterior=lambda params, x, context: Product(
         (
             Categorical(params.inference[:2] * x),
             Normal(params.inference[2:], jnp.array([-0.5])),
@@ -115,6 +115,6 @@ def test_one_draw_for_each_label_cannot_be_spread(label, draw_noise):
 
 def test_a_normal_has_no_factors():
     mixed.assert_refused(
-        "by_factor expected an Independent or a Joint, got Normal",
+        "by_factor expected a Product or a Joint, got Normal",
         gradient=by_factor(objectives.pathwise),
     )

@@ -13,7 +13,7 @@ import ppca
 import pytest
 
 from jaxvae import metrics, objectives
-from jaxvae.distributions import Bernoulli, Independent, Normal
+from jaxvae.distributions import Bernoulli, Normal, Product
 from jaxvae.model import Example, Params
 from jaxvae.objectives import by_factor, elbo, iwae, renyi
 
@@ -162,15 +162,15 @@ def test_gradients_and_bounds_of_two_weights_are_exact_in_the_mean(model, option
 
 NESTED = mixed.mixed._replace(
     init=lambda key: Params(None, jnp.array([0.3, 0.5, 0.1, -0.2])),
-    prior=lambda params, context: Independent(
-        (Independent((Bernoulli(jnp.zeros(1)), Normal.standard((1,)))), Bernoulli(jnp.zeros(1)))
+    prior=lambda params, context: Product(
+        (Product((Bernoulli(jnp.zeros(1)), Normal.standard((1,)))), Bernoulli(jnp.zeros(1)))
     ),
     likelihood=lambda params, z, context: Normal(
         jnp.broadcast_to(z[0][0] + 2.0 * z[0][1] - z[1], (2,)), jnp.full(2, -1.0)
     ),
-    posterior=lambda params, x, context: Independent(
+    posterior=lambda params, x, context: Product(
         (
-            Independent(
+            Product(
                 (
                     Bernoulli(params.inference[:1]),
                     Normal(params.inference[1:2], params.inference[2:3]),
@@ -208,7 +208,7 @@ def test_a_factor_of_a_factor_keeps_its_double_reparameterisation():
 def test_paths_of_a_factor_and_of_its_factors_are_all_doubly_reparameterised_or_none():
     double, score = objectives.doubly_reparameterised, objectives.score_function
     q = NESTED.posterior(NESTED.init(None), mixed.X, None)
-    bad = Independent((q.factors[0], q.factors[0].factors[1]))
+    bad = Product((q.factors[0], q.factors[0].factors[1]))
     estimator = by_factor(by_factor(score, objectives.pathwise), double)
     with pytest.raises(ValueError, match="for every factor that carries a gradient, or for none"):
         estimator(bad, key=jax.random.key(0), num_samples=2, temperature=0.5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvae import objectives
-from jaxvae.distributions import Delta, Independent, Normal, Pareto, TruncatedNormal, Uniform
+from jaxvae.distributions import Delta, Normal, Pareto, Product, TruncatedNormal, Uniform
 from jaxvae.model import LatentVariableModel, Params
 from jaxvae.objectives import elbo, iwae
 
@@ -68,7 +68,7 @@ def test_a_factor_whose_support_moves_is_refused_too():
     q = objectives.by_factor(objectives.pathwise, objectives.score_function)
 
     def draw(low):
-        law = Independent((Normal(low, ZERO), Uniform(low, ZERO)))
+        law = Product((Normal(low, ZERO), Uniform(low, ZERO)))
         return jnp.sum(q(law, key=jax.random.key(0), num_samples=1, temperature=0.5).log_q)
 
     with pytest.raises(ValueError, match=r"score_function expected .* Uniform.low"):

@@ -15,7 +15,7 @@ from jaxvae.distributions.base import Explicit, Factorised
 
 @distribution
 class Masked(Factorised):
-    r"""A law of all coordinates that scores the observed ones, $\sum_{i \in O}\log p_i(x_i)$.
+    r"""All coordinates, of which the observed ones are scored, $\sum_{i \in O}\log p_i(x_i)$.
 
     As the coordinates are independent, this is the log-density of the observed part. Unobserved
     entries of a value may be anything, NaN included: they change neither the density nor any
@@ -24,7 +24,7 @@ class Masked(Factorised):
     entropy is the mean of minus the log-density.
 
     Args:
-        base: a law of independent coordinates.
+        base: a distribution of independent coordinates.
         mask: True where observed, of the event's shape.
 
     Raises:

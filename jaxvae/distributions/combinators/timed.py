@@ -13,14 +13,14 @@ from jaxvae.distributions._pytree import distribution
 
 @distribution
 class Timed:
-    r"""A law of values together with the times that they came at, a Poisson process.
+    r"""Values together with the random times of their observation, a Poisson process.
 
     $$\log p(x, t) = \log p(x \mid t) + \sum_i\log\lambda(t_i) - \int\lambda(t)\,dt$$
 
-    The times are given with the law, as its rates at these times; an event is the values.
+    The times themselves enter only through the rates at them; an event is the values.
 
     Args:
-        base: the law of the values given their times.
+        base: the distribution of the values given their times.
         log_rates: $\log\lambda(t_i)$, shape (time,).
         counted: (time,), True where a time is an observation's and not padding.
         expected: $\int\lambda(t)\,dt$ over the time of observation, the mean number of times.
@@ -33,8 +33,8 @@ class Timed:
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxvae.distributions import Normal, Timed
-        >>> law = Timed(Normal.standard((2,)), jnp.zeros(2), jnp.ones(2, bool), jnp.array(3.0))
-        >>> round(float(law.log_prob(jnp.zeros(2))), 4)
+        >>> timed = Timed(Normal.standard((2,)), jnp.zeros(2), jnp.ones(2, bool), jnp.array(3.0))
+        >>> round(float(timed.log_prob(jnp.zeros(2))), 4)
         -4.8379
     """
 

@@ -16,13 +16,13 @@ from jaxvae.distributions.noise import Noise
 
 @distribution
 class Transformed(Explicit):
-    r"""The law of $z = f(x)$, $x \sim p$, with density $q(z) = p(x)/|\det\partial z/\partial x|$.
+    r"""The image $z = f(x)$ of $x \sim p$, with density $q(z) = p(x)/|\det\partial z/\partial x|$.
 
     Noise is that of the base, the transformation $f \circ g$ with the base's $g$. A sample and its
     density share one pass through the flow; the density of a given value needs the flow's inverse.
 
     Args:
-        base: the law of x, with an explicit transformation; events are vectors.
+        base: the distribution of x, with an explicit transformation; events are vectors.
         flow: f.
 
     Raises:

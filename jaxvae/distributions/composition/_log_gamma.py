@@ -12,7 +12,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Float
 
 from jaxvae._types import PRNGKey
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 from jaxvae.distributions.numerics.pair import (
     log_of_pair,
     log_pair,

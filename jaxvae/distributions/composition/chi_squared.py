@@ -17,7 +17,7 @@ from jaxvae.distributions.composition._log_gamma import (
     log_product,
     sample_log_gamma,
 )
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 
 _LOG_TWO = math.log(2.0)
 

@@ -16,7 +16,7 @@ from jaxvae.distributions.composition._log_gamma import (
     gamma_term,
     sample_log_gamma,
 )
-from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.edges import log_zero, unless_nan
 from jaxvae.distributions.numerics.special import (
     HALF_LOG_TWO_PI,
     stirling_remainder,

@@ -10,8 +10,7 @@ from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.composition._log_gamma import log_product
 from jaxvae.distributions.noise import StandardNormal
-from jaxvae.distributions.numerics.outside import log_zero, unless_nan
-from jaxvae.distributions.numerics.ratio import inverse_scale
+from jaxvae.distributions.numerics.edges import inverse_scale, log_zero, unless_nan
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 

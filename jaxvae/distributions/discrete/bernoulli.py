@@ -9,7 +9,7 @@ from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 
 
 def _log1p_unit(x: Array) -> Array:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Num
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 
 
 @distribution

@@ -11,7 +11,7 @@ from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.discrete._arrivals import poisson_counts
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 from jaxvae.distributions.numerics.saddle import excess, gap, is_count, within_range
 from jaxvae.distributions.numerics.special import stirling_remainder, stirling_slope
 
@@ -46,7 +46,7 @@ def _log_mass(count: Array, log_mean: Array, log_theta: Array) -> Array:
     r"""Two deviances, of $\theta$ from np and of x from nq, half a logarithm and remainders.
 
     $n = x + \theta$ trials, $p = \theta/(\theta + \mu)$ and $q = 1 - p$: the mass is that of a
-    binomial law times $\theta/n$, so nothing is lost as $\theta$ grows and the law becomes a
+    binomial times $\theta/n$, so nothing is lost as $\theta$ grows and the distribution becomes
     Poisson. All terms but the remainders have one sign.
     """
     theta = jnp.exp(log_theta)

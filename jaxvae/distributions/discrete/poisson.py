@@ -9,7 +9,7 @@ from jaxvae._types import PRNGKey
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Factorised
 from jaxvae.distributions.discrete._arrivals import poisson_counts
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 from jaxvae.distributions.numerics.saddle import gap, is_count, poisson_log_mass, within_range
 
 

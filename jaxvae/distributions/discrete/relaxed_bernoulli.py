@@ -12,7 +12,7 @@ from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.discrete.bernoulli import Bernoulli
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.edges import log_zero, unless_nan
 
 
 def check_temperature(owner: str, log_temperature: Array) -> None:
@@ -62,7 +62,7 @@ class RelaxedBernoulli(Explicit, Factorised):
     def from_bernoulli(
         cls, bernoulli: Bernoulli, log_temperature: Float[Array, ""]
     ) -> "RelaxedBernoulli":
-        """The relaxation of a Bernoulli, whose law ``hard`` gives back."""
+        """The relaxation of a Bernoulli, which ``hard`` gives back."""
         return cls(bernoulli.logits, log_temperature)
 
     @property
@@ -123,7 +123,7 @@ class RelaxedBernoulli(Explicit, Factorised):
         return jnp.sum(weights * jax.nn.sigmoid(scaled + slope * s), axis=-1)
 
     def hard(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
-        r"""$[x > \frac12]$, of which the law is Bernoulli with the same logits."""
+        r"""$[x > \frac12]$, which is Bernoulli with the same logits."""
         return (value > 0.5).astype(self.logits.dtype)
 
     def _logit(self, noise: Array) -> Array:

@@ -15,7 +15,7 @@ from jaxvae.distributions.base import Explicit
 from jaxvae.distributions.discrete.categorical import Categorical
 from jaxvae.distributions.discrete.relaxed_bernoulli import check_temperature
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import log_zero
+from jaxvae.distributions.numerics.edges import log_zero
 
 
 @distribution
@@ -66,7 +66,7 @@ class RelaxedCategorical(Explicit):
     def from_categorical(
         cls, categorical: Categorical, log_temperature: Float[Array, ""]
     ) -> "RelaxedCategorical":
-        """The relaxation of a Categorical, whose law ``hard`` gives back."""
+        """The relaxation of a Categorical, which ``hard`` gives back."""
         return cls(categorical.logits, log_temperature)
 
     @property
@@ -116,7 +116,7 @@ class RelaxedCategorical(Explicit):
         return jax.vmap(_largest, (0, None))(factors, slope).reshape(self.event_shape)
 
     def hard(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
-        """The one-hot vector of the largest entry; its law is Categorical with the same logits."""
+        """The one-hot vector of the largest entry, which is Categorical with the same logits."""
         categories = self.logits.shape[-1]
         return jax.nn.one_hot(jnp.argmax(value, axis=-1), categories, dtype=self.logits.dtype)
 

@@ -20,14 +20,14 @@ class ZeroInflated(Factorised):
 
     $p(0) = \pi + (1 - \pi)p_0(0)$ and $p(x) = (1 - \pi)p_0(x)$ for $x > 0$, each coordinate for
     itself; the mass at zero is summed by its logarithms. Over a NegativeBinomial it is the ZINB
-    law of single-cell counts.
+    distribution of single-cell counts.
 
     Args:
         base: $p_0$, a Poisson or NegativeBinomial of any event shape.
         logits: $\ell$ of an extra zero, the same shape.
 
     Raises:
-        ValueError: if the base is no law of counts, or the shapes differ.
+        ValueError: if the base is not a distribution of counts, or the shapes differ.
 
     Reference: Lambert (1992), Zero-inflated Poisson regression; Lopez et al. (2018), Deep
     generative modeling for single-cell transcriptomics.
@@ -46,7 +46,8 @@ class ZeroInflated(Factorised):
         if not isinstance(self.base, Poisson | NegativeBinomial):
             raise ValueError(
                 f"ZeroInflated expected a Poisson or NegativeBinomial, got "
-                f"{type(self.base).__name__}; a law with a density has no mass at zero to add to"
+                f"{type(self.base).__name__}; a distribution with a density has no mass at zero to "
+                "add to"
             )
         _check.same_shape("ZeroInflated", base=jax.tree.leaves(self.base)[0], logits=self.logits)
 

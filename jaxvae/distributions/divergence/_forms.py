@@ -40,27 +40,27 @@ class WeibullForm(NamedTuple):
     log_scale: tuple[Array, ...]
 
 
-def as_gamma(law: Any) -> GammaForm:
+def as_gamma(q: Any) -> GammaForm:
     """One of ``GAMMAS``."""
-    if isinstance(law, Gamma):
-        log_a = law.log_concentration
-        return GammaForm(jnp.exp(log_a), log_a, (log_a, -law.log_rate))
-    if isinstance(law, ChiSquared):
-        return GammaForm(0.5 * jnp.exp(law.log_df), law.log_df - _LOG_TWO, (law.log_df,))
-    number = law.shape if isinstance(law, Erlang) else 1
-    rate = law.log_rate
+    if isinstance(q, Gamma):
+        log_a = q.log_concentration
+        return GammaForm(jnp.exp(log_a), log_a, (log_a, -q.log_rate))
+    if isinstance(q, ChiSquared):
+        return GammaForm(0.5 * jnp.exp(q.log_df), q.log_df - _LOG_TWO, (q.log_df,))
+    number = q.shape if isinstance(q, Erlang) else 1
+    rate = q.log_rate
     coarse, fine = _in_two_parts(math.log(number), rate)
     return GammaForm(jnp.full_like(rate, number), coarse, (-rate, coarse, fine))
 
 
-def as_weibull(law: Any) -> WeibullForm:
+def as_weibull(q: Any) -> WeibullForm:
     """One of ``WEIBULLS`` or Exponential."""
-    if isinstance(law, Weibull):
-        return WeibullForm(law.log_concentration, (law.log_scale,))
-    if isinstance(law, Exponential):
-        return WeibullForm(jnp.zeros_like(law.log_rate), (-law.log_rate,))
-    two, half_two = (_in_two_parts(x, law.log_scale) for x in (_LOG_TWO, 0.5 * _LOG_TWO))
-    return WeibullForm(two[0], (law.log_scale, *half_two))
+    if isinstance(q, Weibull):
+        return WeibullForm(q.log_concentration, (q.log_scale,))
+    if isinstance(q, Exponential):
+        return WeibullForm(jnp.zeros_like(q.log_rate), (-q.log_rate,))
+    two, half_two = (_in_two_parts(x, q.log_scale) for x in (_LOG_TWO, 0.5 * _LOG_TWO))
+    return WeibullForm(two[0], (q.log_scale, *half_two))
 
 
 def log_ratio(first: tuple[Array, ...], second: tuple[Array, ...]) -> Array:

@@ -1,4 +1,4 @@
-r"""Kullback-Leibler divergences where supports matter, and towards laws of simple log-density.
+r"""Kullback-Leibler divergences where supports matter, and towards simple log-densities.
 
 q must have no mass where p has none; elsewhere the divergence is infinite, with a gradient of
 zero. Towards a uniform, exponential or Laplace p the log-density needs no more of q than its
@@ -28,7 +28,7 @@ from jaxvae.distributions.location_scale.laplace import Laplace
 from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.triangular import Triangular
 from jaxvae.distributions.location_scale.uniform import Uniform
-from jaxvae.distributions.numerics.ratio import inverse_scale, steps
+from jaxvae.distributions.numerics.edges import inverse_scale, steps
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _LOG_TWO = math.log(2.0)

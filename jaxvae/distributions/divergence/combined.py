@@ -14,16 +14,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxvae.distributions.combinators import _stacked
-from jaxvae.distributions.combinators.independent import Independent
-from jaxvae.distributions.combinators.joint import Joint
+from jaxvae.distributions.combinators.mixture import Joint, contract
+from jaxvae.distributions.combinators.product import Product
 
-COMBINATORS = (Independent, Joint)
+COMBINATORS = (Product, Joint)
 
 
 def parts(q: Any, p: Any) -> dict[str, tuple[Any, Any]]:
     """The pairs that the divergence of a combinator is made of, by their names."""
-    if isinstance(q, Independent):
+    if isinstance(q, Product):
         pairs = enumerate(zip(q.factors, p.factors, strict=False))
         return {f"factors[{index}]": pair for index, pair in pairs}
     return {"label": (q.label, p.label), "components": (q.components, p.components)}
@@ -40,7 +39,7 @@ def by_factor(q: Any, p: Any, divergence: Callable[[Any, Any], Array]) -> Array:
     Raises:
         ValueError: if the numbers of parts differ.
     """
-    if isinstance(q, Independent):
+    if isinstance(q, Product):
         if len(q.factors) != len(p.factors):
             raise ValueError(
                 f"kl_divergence expected a p of {len(q.factors)} independent parts, as q has, "
@@ -49,4 +48,4 @@ def by_factor(q: Any, p: Any, divergence: Callable[[Any, Any], Array]) -> Array:
         pairs = zip(q.factors, p.factors, strict=True)
         return jnp.concatenate([divergence(*pair).ravel() for pair in pairs])
     of_values = jax.vmap(lambda *pair: jnp.sum(divergence(*pair)))(q.components, p.components)
-    return jnp.sum(divergence(q.label, p.label)) + _stacked.contract(q.label.mean, of_values)
+    return jnp.sum(divergence(q.label, p.label)) + contract(q.label.mean, of_values)

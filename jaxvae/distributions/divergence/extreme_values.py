@@ -32,7 +32,7 @@ from jaxvae.distributions.divergence._forms import (
 from jaxvae.distributions.inversion.erlang import Erlang
 from jaxvae.distributions.inversion.exponential import Exponential
 from jaxvae.distributions.inversion.gumbel import Gumbel
-from jaxvae.distributions.numerics.ratio import inverse_scale
+from jaxvae.distributions.numerics.edges import inverse_scale
 from jaxvae.distributions.numerics.special import (
     HALF_LOG_TWO_PI,
     stirling_remainder,

@@ -81,7 +81,7 @@ def _fractions(log_a: Array, log_b: Array) -> Array:
 
 def _beta_beta(q: Beta, p: Beta) -> Array:
     """That of the fractions of two parts."""
-    first, second = (jnp.stack([law.log_alpha, law.log_beta], -1) for law in (q, p))
+    first, second = (jnp.stack([d.log_alpha, d.log_beta], -1) for d in (q, p))
     return _fractions(first, second)
 
 

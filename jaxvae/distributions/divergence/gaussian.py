@@ -17,12 +17,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from jaxvae.distributions.location_scale._cholesky import strictly_lower
-from jaxvae.distributions.location_scale._low_rank import orthonormal, project_out
+from jaxvae.distributions.location_scale._covariance import orthonormal, project_out, strictly_lower
 from jaxvae.distributions.location_scale.low_rank_normal import LowRankNormal
 from jaxvae.distributions.location_scale.multivariate_normal import MultivariateNormal
 from jaxvae.distributions.location_scale.normal import Normal
-from jaxvae.distributions.numerics.ratio import inverse_scale
+from jaxvae.distributions.numerics.edges import inverse_scale
 
 
 def _normal_normal(q: Normal, p: Normal) -> Array:

@@ -53,7 +53,7 @@ def kl_by_factor(q: Distribution, p: Distribution) -> Float[Array, "*factors"]:
 
     Returns:
         For independent coordinates the event's shape, for Categorical and Dirichlet the shape
-        without the last axis, for Independent the factors of all parts in one row; one number, of
+        without the last axis, for Product the factors of all parts in one row; one number, of
         shape (), for vectors whose coordinates depend on one another and for Joint.
 
     Raises:

@@ -32,7 +32,7 @@ from jaxvae.distributions.location_scale.normal import Normal
 from jaxvae.distributions.location_scale.student_t import StudentT
 from jaxvae.distributions.location_scale.triangular import Triangular
 from jaxvae.distributions.location_scale.uniform import Uniform
-from jaxvae.distributions.numerics.ratio import inverse_scale, log1p_square, steps
+from jaxvae.distributions.numerics.edges import inverse_scale, log1p_square, steps
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI
 
 _EULER = float(np.euler_gamma)

@@ -38,25 +38,25 @@ from jaxvae.distributions.location_scale.uniform import Uniform
 from jaxvae.distributions.numerics.special import stirling_remainder, stirling_slope
 
 
-def _normal(law: LogNormal) -> Normal:
-    """The law of the logarithm."""
-    return Normal(law.loc, law.log_scale)
+def _normal(q: LogNormal) -> Normal:
+    """The distribution of the logarithm."""
+    return Normal(q.loc, q.log_scale)
 
 
-def _reflected(law: LogNormal) -> Normal:
-    """The law of minus the logarithm."""
-    return Normal(-law.loc, law.log_scale)
+def _reflected(q: LogNormal) -> Normal:
+    """The distribution of minus the logarithm."""
+    return Normal(-q.loc, q.log_scale)
 
 
-def _gumbel(law) -> Gumbel:
-    """The law of minus the logarithm of a Weibull variable."""
-    form = as_weibull(law)
+def _gumbel(q) -> Gumbel:
+    """The distribution of minus the logarithm of a Weibull variable."""
+    form = as_weibull(q)
     return Gumbel(-log_ratio(form.log_scale, ()), -form.log_concentration)
 
 
-def _uniform(law: Reciprocal) -> Uniform:
-    """The law of the logarithm."""
-    return Uniform(law.log_low, law.log_width)
+def _uniform(q: Reciprocal) -> Uniform:
+    """The distribution of the logarithm."""
+    return Uniform(q.log_low, q.log_width)
 
 
 def _log_normal_log_normal(q: LogNormal, p: LogNormal) -> Array:

@@ -1,4 +1,4 @@
-r"""Kullback-Leibler divergences from laws of known mean, variance and entropy to Normals.
+r"""Kullback-Leibler divergences from distributions of known mean, variance and entropy to Normals.
 
 Reference: Cover and Thomas (2006), theorem 8.6.5; ``by_moments`` has the formula.
 """
@@ -26,7 +26,7 @@ from jaxvae.distributions.location_scale.truncated_normal import TruncatedNormal
 
 
 def _of_moments(q: Beta | TruncatedNormal, p: Normal) -> Array:
-    """From the properties of the law itself."""
+    """From the properties of the distribution itself."""
     log_std = 0.5 * jnp.log(q.variance)
     negentropy = log_std + NORMAL_ENTROPY - q.entropy_by_factor()
     return by_moments(q.mean - p.loc, log_std, negentropy, p)

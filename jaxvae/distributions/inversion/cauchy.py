@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.ratio import inverse_scale, log1p_square
+from jaxvae.distributions.numerics.edges import inverse_scale, log1p_square
 
 _LOG_PI = math.log(math.pi)
 

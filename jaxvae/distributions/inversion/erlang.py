@@ -12,7 +12,7 @@ from jaxvae import _check
 from jaxvae.distributions._pytree import distribution, static
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.edges import log_zero, unless_nan
 from jaxvae.distributions.numerics.special import stirling_remainder
 
 

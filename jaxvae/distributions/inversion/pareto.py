@@ -10,8 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import few_roundings, log_zero, unless_nan
-from jaxvae.distributions.numerics.ratio import log_ratio
+from jaxvae.distributions.numerics.edges import few_roundings, log_ratio, log_zero, unless_nan
 
 
 @distribution

@@ -1,4 +1,4 @@
-r"""A standard Normal law between two bounds, measured from the point of largest density.
+r"""A standard Normal variable between two bounds, measured from the point of largest density.
 
 With the distance t from that point, outwards counted positive, the density is in proportion to
 $g(t) = e^{-rt - t^2/2}$ on $[-l, h]$ with $r, l, h \ge 0$: r is how far the point lies from the
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxvae.distributions.numerics.ratio import inverse_scale
+from jaxvae.distributions.numerics.edges import inverse_scale
 
 # Bounds are cut where g is e^-80, and each integral at e^-20 of its largest integrand in float32
 # and at e^-40 in float64; the numbers of nodes are the least that are exact to rounding there.
@@ -47,7 +47,7 @@ class Moments(NamedTuple):
 
 
 def standardised(loc: Array, log_scale: Array, low: Array, high: Array) -> Interval:
-    """The interval of a Normal law; NaN where the bounds are not in order."""
+    """The interval of a Normal variable; NaN where the bounds are not in order."""
     # Nothing depends on the choice of the anchor: it carries no derivative, the distances do.
     anchor = lax.stop_gradient(jnp.where(low < high, jnp.clip(loc, low, high), jnp.nan))
     inverse = inverse_scale(log_scale)

@@ -13,9 +13,9 @@ from jaxvae import _check
 from jaxvae._types import Scalar, Shape
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit
-from jaxvae.distributions.location_scale._cholesky import cholesky_factor
+from jaxvae.distributions.location_scale._covariance import cholesky_factor
 from jaxvae.distributions.noise import StandardNormal
-from jaxvae.distributions.numerics.outside import on_finite
+from jaxvae.distributions.numerics.edges import on_finite
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 

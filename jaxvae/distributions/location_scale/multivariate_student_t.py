@@ -13,8 +13,8 @@ from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar, Shape
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.composition._log_gamma import sample_log_gamma
-from jaxvae.distributions.location_scale._cholesky import cholesky_factor
-from jaxvae.distributions.numerics.outside import on_finite
+from jaxvae.distributions.location_scale._covariance import cholesky_factor
+from jaxvae.distributions.numerics.edges import on_finite
 from jaxvae.distributions.numerics.special import HALF_LOG_TWO_PI, log_gamma_ratio, stirling_slope
 
 _LOG_TWO = math.log(2.0)

@@ -11,7 +11,7 @@ from jaxvae._types import Scalar, Shape
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardNormal
-from jaxvae.distributions.numerics.ratio import inverse_scale
+from jaxvae.distributions.numerics.edges import inverse_scale
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.ratio import inverse_scale, log1p_square
+from jaxvae.distributions.numerics.edges import inverse_scale, log1p_square
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 # (2 - 2^(1 - 2n)) B_2n / 2n(2n - 1) for n = 1, 2, ...
@@ -23,8 +23,8 @@ class StudentT(Explicit, Factorised):
 
     Noise two uniform variables u and v for each coordinate, transformation
     $g(u, v) = \mu + s\sqrt{\nu(u^{-2/\nu} - 1)}\cos\pi v$, explicit in the degrees of freedom too
-    and Box and Muller's Normal as $\nu \to \infty$. The angle runs over half a turn, which has the
-    same law as a whole one: reflected noise then changes the sign.
+    and Box and Muller's Normal as $\nu \to \infty$. The angle runs over half a turn, whose
+    cosine is distributed as that of a whole one: reflected noise then changes the sign.
     The mean is NaN for $\nu \le 1$; the variance is infinite for $1 < \nu \le 2$ and NaN below.
 
     Args:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import log_zero, unless_nan
+from jaxvae.distributions.numerics.edges import log_zero, unless_nan
 
 _LOG_TWO = math.log(2.0)
 

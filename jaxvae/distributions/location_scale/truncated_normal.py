@@ -11,8 +11,7 @@ from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.location_scale import _interval
 from jaxvae.distributions.location_scale._interval import Interval, Moments
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import log_zero, unless_nan
-from jaxvae.distributions.numerics.ratio import inverse_scale
+from jaxvae.distributions.numerics.edges import inverse_scale, log_zero, unless_nan
 
 
 @distribution
@@ -24,15 +23,15 @@ class TruncatedNormal(Explicit, Factorised):
     Noise $u \sim U(0, 1)$, transformation the inverse distribution function
     $g(u) = \mu + \sigma\Phi^{-1}(\Phi(\alpha) + u[\Phi(\beta) - \Phi(\alpha)])$, increasing in u.
 
-    A family of its own rather than a truncation of any law with a distribution function: that
+    A family of its own rather than a truncation of anything with a distribution function: that
     function is 1 throughout the upper tail, and its differences lose all digits in narrow
     intervals. Here everything is measured from the point of $[a, b]$ that is closest to $\mu$, so
     that the bounds may be 1e4 standard deviations away, or the interval that small a part of one.
     Either bound may be infinite; where $a \ge b$ everything is NaN.
 
     Args:
-        loc: $\mu$, mean of the Normal law before truncation, any event shape.
-        log_scale: $\log\sigma$ of that law, the same shape.
+        loc: $\mu$, mean of the Normal distribution before truncation, any event shape.
+        log_scale: $\log\sigma$ of the same Normal, the same shape.
         low: lower bound $a$, the same shape.
         high: upper bound $b$, the same shape.
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from jaxvae.distributions._pytree import distribution
 from jaxvae.distributions.base import Explicit, Factorised
 from jaxvae.distributions.noise import StandardUniform
-from jaxvae.distributions.numerics.outside import few_roundings, log_zero
+from jaxvae.distributions.numerics.edges import few_roundings, log_zero
 
 
 @distribution

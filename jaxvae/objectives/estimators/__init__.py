@@ -1,1 +1,1 @@
-"""How draws of a latent variable carry gradients to the parameters of its law."""
+"""How draws of a latent variable carry gradients to the parameters of its distribution."""

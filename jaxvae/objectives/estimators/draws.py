@@ -39,7 +39,7 @@ class Draws:
 
     Attributes:
         z: events with axes (L, M) in front; the gradients that they carry are the estimator's.
-        log_q: $\log q(z)$ of the law that z was drawn from, as the estimator differentiates it.
+        log_q: $\log q(z)$ of what z was drawn from, as the estimator differentiates it.
         base: for a flow drawn along its path, what z was made of; None elsewhere.
         score: the part of $\log q(z)$ that belongs to what was drawn without a gradient, None if
             everything has one.

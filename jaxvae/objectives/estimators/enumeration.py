@@ -38,7 +38,7 @@ def _events(q: Any) -> Array:
     else:
         raise ValueError(
             f"enumerated expected a Categorical or a Bernoulli, got {type(q).__name__}; use "
-            "by_factor(enumerated, ...) for the discrete part of a Joint or Independent"
+            "by_factor(enumerated, ...) for the discrete part of a Joint or Product"
         )
     number = len(choices) ** factors
     if number > _MOST_EVENTS:

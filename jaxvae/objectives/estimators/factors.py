@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxvae._types import PRNGKey, Scalar
-from jaxvae.distributions import Independent, Joint
+from jaxvae.distributions import Joint, Product
 from jaxvae.objectives.estimators.draws import Draws, GradientEstimator, as_it_is
 
 
 def by_factor(*estimators: GradientEstimator) -> GradientEstimator:
     r"""Each factor of the latent with its own estimator.
 
-    For an ``Independent`` they are taken in the order of its factors, for a ``Joint`` the first
+    For a ``Product`` they are taken in the order of its factors, for a ``Joint`` the first
     is the label's and the second that of the component given the label. Alternatives that one
     factor enumerates are combined with every draw of the others.
 
@@ -26,7 +26,7 @@ def by_factor(*estimators: GradientEstimator) -> GradientEstimator:
         An estimator of the whole latent.
 
     Raises:
-        ValueError: when called, if the law has another number of factors, or none.
+        ValueError: when called, if the latent has another number of factors, or none.
 
     Example:
         >>> from jaxvae import objectives
@@ -58,10 +58,10 @@ def by_factor(*estimators: GradientEstimator) -> GradientEstimator:
 def _factors(q: Any) -> tuple[Any, ...]:
     if isinstance(q, Joint):
         return (q.label, q.components)
-    if isinstance(q, Independent):
+    if isinstance(q, Product):
         return tuple(q.factors)
     raise ValueError(
-        f"by_factor expected an Independent or a Joint, got {type(q).__name__}; pass the "
+        f"by_factor expected a Product or a Joint, got {type(q).__name__}; pass the "
         "estimator itself"
     )
 
@@ -100,13 +100,13 @@ def _product(parts: list[Draws], rows: int) -> Draws:
         )
 
     def relax_prior(p: Any) -> Any:
-        if not isinstance(p, Independent) or len(p.factors) != len(parts):
+        if not isinstance(p, Product) or len(p.factors) != len(parts):
             raise ValueError(
-                f"a relaxed factor expected a prior that is an Independent of {len(parts)} "
+                f"a relaxed factor expected a prior that is a Product of {len(parts)} "
                 f"factors, got {type(p).__name__}; use a closed-form KL"
             )
         pairs = zip(parts, p.factors, strict=True)
-        return Independent(tuple(part.relax_prior(factor) for part, factor in pairs))
+        return Product(tuple(part.relax_prior(factor) for part, factor in pairs))
 
     is_relaxed = any(part.is_relaxed for part in parts)
     return Draws(

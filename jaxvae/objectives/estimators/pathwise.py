@@ -45,8 +45,8 @@ def pathwise_from(
         draw_noise: ``distributions.sampling.antithetic_noise`` or ``sobol_noise``.
 
     Returns:
-        An estimator for laws with an explicit transformation; ValueError for others, and for a
-        single draw, which cannot be spread. In ``by_factor`` of a ``Joint`` each component is
+        An estimator for distributions with an explicit transformation; ValueError for others, and
+        for a single draw, which cannot be spread. In ``by_factor`` of a ``Joint`` each component is
         drawn on its own, as it has a label of its own: use ``pathwise`` for components.
 
     Example:
@@ -60,8 +60,8 @@ def pathwise_from(
         del temperature
         if not isinstance(q, Reparameterisable):
             raise ValueError(
-                "pathwise_from expected a law with an explicit transformation of noise, got "
-                f"{type(q).__name__}; use pathwise"
+                "pathwise_from expected a distribution with an explicit transformation of noise, "
+                f"got {type(q).__name__}; use pathwise"
             )
         if num_samples < 2:
             raise ValueError(
@@ -129,7 +129,7 @@ def _along(q: Reparameterisable, noise: Float[Array, "L 1 *noise"]) -> Draws:
 def _check_reparameterised(owner: str, q: Distribution) -> None:
     if not q.reparameterised:
         raise ValueError(
-            f"{owner} expected a law with reparameterised samples, got {type(q).__name__}; its "
+            f"{owner} expected reparameterised samples, got {type(q).__name__}; its "
             "pathwise gradient would ignore how the parameters move the samples: use "
             "gradient=score_function, enumerated or gumbel_softmax, or by_factor for each part"
         )

@@ -1,4 +1,4 @@
-"""Estimators that put a continuous law in the place of a discrete one; all are biased."""
+"""Estimators that put a continuous variable in the place of a discrete one; all are biased."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from jaxvae.objectives.estimators.draws import Draws, each, repeat, sampled
 
 
 def gumbel_softmax(q: Any, *, key: PRNGKey, num_samples: int, temperature: float | Scalar) -> Draws:
-    r"""The pathwise gradient of the Concrete law at temperature $\tau$ in the place of q.
+    r"""The pathwise gradient of the Concrete distribution at temperature $\tau$ in the place of q.
 
     The surrogate is that of the relaxed model: a sampled KL compares Concrete densities of q and
-    of the prior at the same temperature, a closed-form KL that of the discrete laws. The bound is
+    of the prior at the same temperature, a closed-form KL that of the discrete ones. The bound is
     computed at the hard events, the largest entries of the same draws. Bias vanishes and variance
     grows as $\tau \to 0$.
 
@@ -25,15 +25,15 @@ def gumbel_softmax(q: Any, *, key: PRNGKey, num_samples: int, temperature: float
 
     Reference: Maddison, Mnih and Teh (2017); Jang, Gu and Poole (2017).
     """
-    law = _relax("gumbel_softmax", q, temperature)
-    z = repeat(law.sample, key, num_samples)
+    relaxed = _relax("gumbel_softmax", q, temperature)
+    z = repeat(relaxed.sample, key, num_samples)
     # At the same rounded z as the prior's density, so that what both have in common cancels.
-    log_q = each(law.log_prob, z)
+    log_q = each(relaxed.log_prob, z)
 
     def relax_prior(p):
         return _relax("gumbel_softmax", p, temperature)
 
-    return sampled(z, log_q, hard=each(law.hard, z), is_relaxed=True, relax_prior=relax_prior)
+    return sampled(z, log_q, hard=each(relaxed.hard, z), is_relaxed=True, relax_prior=relax_prior)
 
 
 def straight_through(
@@ -69,11 +69,11 @@ def straight_through_gumbel(
 
     Reference: Jang, Gu and Poole (2017), section 2.2.
     """
-    law = _relax("straight_through_gumbel", q, temperature)
+    relaxed = _relax("straight_through_gumbel", q, temperature)
 
     def draw(key):
-        soft = law.sample(key)
-        z = lax.stop_gradient(law.hard(soft)) + (soft - lax.stop_gradient(soft))
+        soft = relaxed.sample(key)
+        z = lax.stop_gradient(relaxed.hard(soft)) + (soft - lax.stop_gradient(soft))
         return z, q.log_prob(z)
 
     return sampled(*repeat(draw, key, num_samples))
@@ -83,7 +83,7 @@ def _check_discrete(owner: str, q: Any) -> None:
     if not isinstance(q, (Bernoulli, Categorical)):
         raise ValueError(
             f"{owner} expected a Categorical or a Bernoulli, got {type(q).__name__}; use "
-            "by_factor for the discrete part of a Joint or Independent"
+            "by_factor for the discrete part of a Joint or Product"
         )
 
 
@@ -94,5 +94,5 @@ def _relax(owner: str, q: Any, temperature: float | Scalar) -> Any:
             f"{owner} expected a positive temperature, got {temperature}; 0.5 is the default"
         )
     log_temperature = jnp.log(jnp.asarray(temperature, q.logits.dtype))
-    law = RelaxedBernoulli if isinstance(q, Bernoulli) else RelaxedCategorical
-    return law(q.logits, log_temperature)
+    family = RelaxedBernoulli if isinstance(q, Bernoulli) else RelaxedCategorical
+    return family(q.logits, log_temperature)

@@ -22,7 +22,7 @@ def score_function(
 ) -> Draws:
     r"""The score-function gradient, $f(z)\nabla_\phi\log q_\phi(z)$ (REINFORCE).
 
-    It holds for any law with a density, discrete ones included, whose support does not move with
+    It holds for any distribution with a density or mass, whose support does not move with
     the parameters, and its variance is that of f unless a ``baseline`` is subtracted from f.
 
     Raises:

@@ -1,11 +1,38 @@
-"""Ratios to a scale that is stored as its logarithm, exact near one and far out."""
+"""Arithmetic at the edges: values outside the support, scales without an inverse, huge numbers."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+
+def log_zero(value: Array) -> Array:
+    """Log-density beside the support: minus infinity, but NaN for what is not a number."""
+    return jnp.where(jnp.isnan(value), jnp.nan, -jnp.inf)
+
+
+def unless_nan(value: Array, result: Array) -> Array:
+    """The result, or NaN for what is not a number."""
+    return jnp.where(jnp.isnan(value), jnp.nan, result)
+
+
+def few_roundings(size: Array) -> Array:
+    """How far off a number may be that sums, logarithms and exponentials of this size led to.
+
+    A bound that a distribution computes from its parameters may be off by this much from the one
+    that the distribution was made from, which has to count as inside.
+    """
+    return 4.0 * float(jnp.finfo(size.dtype).eps) * jnp.abs(size)
+
+
+def on_finite(log_density: Callable[[Array], Array], value: Array, inside: Array) -> Array:
+    """Log-density of a vector whose entries are finite, at a point inside where they are not."""
+    finite = jnp.all(jnp.isfinite(value))
+    at_value = log_density(jnp.where(finite, value, inside))
+    return jnp.where(finite, at_value, jnp.sum(log_zero(value)))
 
 
 def least_log_scale(dtype: Any) -> float:

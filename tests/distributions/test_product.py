@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.distributions import Bernoulli, Distribution, Exponential, Independent, Normal
+from jaxvae.distributions import Bernoulli, Distribution, Exponential, Normal, Product
 
 NORMAL = Normal(jnp.array([0.5, -1.0]), jnp.array([0.0, 2.0]))
 BERNOULLI = Bernoulli(jnp.array([[0.3, -2.0, 1.0]]))
 EXPONENTIAL = Exponential(jnp.array(0.7))
-MIXED = Independent((NORMAL, Independent((BERNOULLI, EXPONENTIAL))))
+MIXED = Product((NORMAL, Product((BERNOULLI, EXPONENTIAL))))
 VALUE = (jnp.array([1.0, 2.0]), (jnp.array([[0.0, 1.0, 1.0]]), jnp.array(0.2)))
 
 
@@ -31,7 +31,7 @@ def test_moments_mode_and_shape_are_those_of_the_parts():
 
 
 def test_samples_have_the_moments_of_the_parts_and_are_uncorrelated():
-    pair = Independent((NORMAL, NORMAL))
+    pair = Product((NORMAL, NORMAL))
     keys = jax.random.split(jax.random.key(0), 20_000)
     draws = np.concatenate(jax.vmap(pair.sample)(keys), axis=-1)
     mean, covariance = np.mean(draws, axis=0), np.cov(draws.T)
@@ -49,13 +49,13 @@ def test_sample_and_log_prob_agrees_with_sample_and_with_log_prob():
 
 
 def test_it_is_reparameterised_when_all_factors_are():
-    assert Independent((NORMAL, EXPONENTIAL)).reparameterised
-    assert not Independent((NORMAL, BERNOULLI)).reparameterised
+    assert Product((NORMAL, EXPONENTIAL)).reparameterised
+    assert not Product((NORMAL, BERNOULLI)).reparameterised
 
     def total(distribution):
         return sum(jnp.sum(x) for x in distribution.sample(jax.random.key(2)))
 
-    gradients = jax.grad(total)(Independent((NORMAL, BERNOULLI)))
+    gradients = jax.grad(total)(Product((NORMAL, BERNOULLI)))
     np.testing.assert_array_equal(gradients.factors[0].loc, [1.0, 1.0])
 
 
@@ -68,7 +68,7 @@ def test_it_is_a_pytree_of_its_factors():
 
 def test_misuse_says_what_to_do():
     with pytest.raises(ValueError, match="expected one or more distributions"):
-        Independent(())
+        Product(())
     with pytest.raises(ValueError, match="tuple of 2 parts, got 1"):
         MIXED.log_prob(VALUE[:1])
 
@@ -76,6 +76,6 @@ def test_misuse_says_what_to_do():
 @pytest.mark.usefixtures("without_type_checks")
 def test_stacked_parts_are_no_tuple():
     """Rows of an array would be taken for parts."""
-    alike = Independent((NORMAL, NORMAL))
+    alike = Product((NORMAL, NORMAL))
     with pytest.raises(ValueError, match=r"tuple of 2 parts, got \w*Array"):
         alike.log_prob(jnp.stack([VALUE[0], VALUE[0]]))

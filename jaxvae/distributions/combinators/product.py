@@ -9,7 +9,7 @@ from jaxvae.distributions._pytree import distribution
 
 
 @distribution
-class Independent:
+class Product:
     r"""A tuple of independent variables, $p(x_1, \dots, x_n) = \prod_i p_i(x_i)$.
 
     The parts may be of different families and have events of any shape.
@@ -24,8 +24,8 @@ class Independent:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from jaxvae.distributions import Bernoulli, Independent, Normal
-        >>> mixed = Independent((Normal.standard((2,)), Bernoulli(jnp.zeros(3))))
+        >>> from jaxvae.distributions import Bernoulli, Product, Normal
+        >>> mixed = Product((Normal.standard((2,)), Bernoulli(jnp.zeros(3))))
         >>> round(float(mixed.log_prob((jnp.zeros(2), jnp.ones(3)))), 4)
         -3.9173
     """
@@ -35,7 +35,7 @@ class Independent:
     def __post_init__(self) -> None:
         if not self.factors:
             raise ValueError(
-                "Independent expected one or more distributions, got none; give at least one"
+                "Product expected one or more distributions, got none; give at least one"
             )
 
     @property
@@ -73,7 +73,7 @@ class Independent:
         if not isinstance(value, tuple | list) or len(value) != len(self.factors):
             got = len(value) if isinstance(value, tuple | list) else type(value).__name__
             raise ValueError(
-                f"Independent.log_prob expected a tuple of {len(self.factors)} parts, "
+                f"Product.log_prob expected a tuple of {len(self.factors)} parts, "
                 f"got {got}; give one event for each factor"
             )
         return _total(f.log_prob(x) for f, x in zip(self.factors, value, strict=True))
