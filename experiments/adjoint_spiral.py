@@ -27,25 +27,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array
+from jax import Array, lax
 from matplotlib.figure import Figure
 
 import jaxvae
-from experiments import candidates, spiral_fields
-from experiments.running import (
-    Running,
-    check_positive,
-    check_running,
-    header,
-    open_run,
-    seed_keys,
-)
-from experiments.spiral_fields import Problem
-from jaxvae import data, plotting, training
+from experiments.shared import comparison
+from experiments.shared.options import Running, check_positive, check_running
+from experiments.shared.runs import header, open_run, seed_keys
+from jaxvae import data, nn, ode, plotting, training
+from jaxvae.distributions import Normal
+from jaxvae.model import EXAMPLES
 
 Adjoint = Literal[
     "backsolve", "backsolve_seminorm", "checkpointed", "direct", "reversible", "forward_mode"
 ]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The data, the field, and how the equation is solved."""
+
+    points: int = 200
+    """Points of the trajectory."""
+    span: float = 25.0
+    """Time of the last one."""
+    hidden: int = 20
+    """Units of the field's one hidden layer, with tanh."""
+    tolerance: float = 1e-5
+    """Relative tolerance of adaptive steps; the absolute one is a hundredth of it."""
+    max_steps: int = 256
+    """Adaptive steps after which a solve has failed."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,14 @@ class Config:
     running: Running = field(default_factory=Running)
 
 
+ADJOINTS: dict[str, Any] = {
+    "backsolve": ode.Backsolve(),
+    "backsolve_seminorm": ode.Backsolve(seminorm=True),
+    "checkpointed": ode.Checkpointed(),
+    "direct": ode.Direct(),
+    "reversible": ode.Reversible(),
+    "forward_mode": ode.ForwardMode(),
+}
 MEASURES = {
     "step_ms": "time of a step (ms)",
     "compile_s": "compilation (s)",
@@ -89,14 +108,79 @@ def check(config: Config) -> None:
     for group in (problem, options):
         numbers = [name for name, value in vars(group).items() if isinstance(value, int | float)]
         check_positive(group, *numbers)
-    candidates.check("--adjoints", options.adjoints)
+    comparison.check_names("--adjoints", options.adjoints)
     if not 2 <= options.fragment <= problem.points:
         raise ValueError(
             f"--fragment expected 2 to --points ({problem.points}), got {options.fragment}"
         )
     training.steps_per_epoch(problem.points - options.fragment + 1, options.batch_size)
     for name in options.adjoints:
-        spiral_fields.integrator(problem, name)
+        integrator(problem, name)
+
+
+def integrator(problem: Problem, name: str) -> ode.Integrator:
+    """Adaptive steps; for the reversible adjoint, one step from point to point."""
+    adjoint, tolerance = ADJOINTS[name], problem.tolerance
+    if name == "reversible":
+        # A little more than the spacing, so that rounding adds no second step.
+        step = 1.001 * problem.span / (problem.points - 1)
+        most = problem.points
+        return ode.fixed_steps(step, solver=ode.Tsit5(), adjoint=adjoint, max_steps=most)
+    most = problem.max_steps
+    return ode.adaptive(tolerance, 0.01 * tolerance, adjoint=adjoint, max_steps=most)
+
+
+def network(problem: Problem) -> nn.Network:
+    """The perceptron."""
+    return nn.mlp((2,), (2,), hidden=(problem.hidden,), activation=nn.tanh)
+
+
+def log_likelihood(
+    problem: Problem, name: str, params: Any, example: jaxvae.Example, *, key, settings=None
+) -> jaxvae.Estimate:
+    """Of one fragment, Normal with unit variance around the solution from its first point.
+
+    Args:
+        problem: with the field and its solver.
+        name: of the adjoint.
+        params: of the field.
+        example: one fragment (point, 2); all fragments have common times, and a common solve.
+        key: unused.
+        settings: unused.
+    """
+    del key, settings
+    states = example.target
+    times = problem.span / (problem.points - 1) * jnp.arange(len(states), dtype=states.dtype)
+
+    def density(params):
+        values = ode.solve_together(
+            nn.autonomous(network(problem)),
+            params,
+            states[0],
+            times,
+            axis_name=EXAMPLES,
+            integrator=integrator(problem, name),
+        ).values
+        error = jnp.mean(jnp.sum((values - states) ** 2, axis=1))
+        return Normal(values, jnp.zeros_like(values)).log_prob(states), error
+
+    if name == "forward_mode":
+        density = partial(forwards, density)
+    value, error = density(params)
+    return jaxvae.Estimate(value, value, {"squared_error": lax.stop_gradient(error)})
+
+
+def forwards(function: Any, params: Any) -> tuple[Array, Array]:
+    """The value, with a gradient for reverse mode that was taken in forward mode."""
+    fixed = lax.stop_gradient(params)
+
+    def twice(params):
+        value, error = function(params)
+        return value, (value, error)
+
+    slope, (value, error) = jax.jacfwd(twice, has_aux=True)(fixed)
+    moved = jax.tree.map(jnp.subtract, params, fixed)
+    return value + optax.tree.vdot(slope, moved), error
 
 
 def learn(config: Config, name: str, truth: Array, running: Running) -> dict[str, Any]:
@@ -126,8 +210,8 @@ def fit(config: Config, name: str, truth: Array, run: training.Run) -> training.
     options = config.training
     starts = jnp.arange(len(truth) - options.fragment + 1)
     return jaxvae.fit(
-        partial(spiral_fields.log_likelihood, config.problem, name),
-        spiral_fields.network(config.problem).init,
+        partial(log_likelihood, config.problem, name),
+        network(config.problem).init,
         truth[starts[:, None] + jnp.arange(options.fragment)[None]],
         key=seed_keys(config.running),
         num_steps=options.steps,
@@ -142,14 +226,36 @@ def evaluate(
     problem: Problem, name: str, truth: Array, params: Any
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Errors of the whole trajectories and of gradients, and the first seed's trajectory."""
-    paths = spiral_fields.whole_trajectories(problem, params, truth[0])
+    paths = whole_trajectories(problem, params, truth[0])
     first = jax.tree.map(lambda leaf: leaf[0], params)
-    found = spiral_fields.check_gradients(problem, name, first, truth[0])
+    found = check_gradients(problem, name, first, truth[0])
     print(f"{found.message}\n")
     return {
         "gradient_error": max(found.errors.values()),
         "trajectory_mse": np.mean(np.sum((paths - np.asarray(truth)) ** 2, axis=2), axis=1),
     }, paths[0]
+
+
+def trajectory_times(problem: Problem) -> Array:
+    """Those of the points."""
+    return jnp.linspace(0.0, problem.span, problem.points)
+
+
+def whole_trajectories(problem: Problem, params: Any, start: Array) -> np.ndarray:
+    """Of each seed (seeds, time, 2): from the first point alone, more exact than in training."""
+    precise = ode.adaptive(1e-6, 1e-8, max_steps=16 * problem.max_steps)
+    velocity, times = nn.autonomous(network(problem)), trajectory_times(problem)
+
+    def path(params):
+        return ode.solve(velocity, params, start, times, integrator=precise).values
+
+    return np.asarray(jax.jit(jax.vmap(path))(params), float)
+
+
+def check_gradients(problem: Problem, name: str, params: Any, start: Array) -> ode.GradientCheck:
+    """Of the solver and adjoint of training, along the whole trajectory."""
+    velocity, times = nn.autonomous(network(problem)), trajectory_times(problem)
+    return ode.gradient_check(integrator(problem, name), velocity, params, start, times)
 
 
 def draw(truth: Array, path: np.ndarray, history: list[dict[str, Any]], name: str) -> Any:
@@ -164,7 +270,7 @@ def draw(truth: Array, path: np.ndarray, history: list[dict[str, Any]], name: st
     )
 
 
-def comparison(options: Training, done: dict[str, dict[str, Any]]) -> dict[str, Figure]:
+def comparison_figures(options: Training, done: dict[str, dict[str, Any]]) -> dict[str, Figure]:
     """All measures, an adjoint each row."""
     panels = {label: [own[key] for own in done.values()] for key, label in MEASURES.items()}
     title = f"Linear spiral, {options.steps} steps with each adjoint"
@@ -174,16 +280,16 @@ def comparison(options: Training, done: dict[str, dict[str, Any]]) -> dict[str, 
 def main(config: Config) -> dict[str, Any]:
     """Train with each adjoint, compare, draw and save; returns the metrics."""
     check(config)
-    times = spiral_fields.trajectory_times(config.problem)
+    times = trajectory_times(config.problem)
     truth = jnp.asarray(data.linear_spiral(times).values)
-    return candidates.compare(
+    return comparison.compare(
         "adjoint_spiral",
         config,
         config.training.adjoints,
         header("adjoint_spiral", "simulated", config.running),
         lambda name, running: learn(config, name, truth, running),
         measures=tuple(MEASURES),
-        pictures=lambda folder, done: comparison(config.training, done),
+        pictures=lambda folder, done: comparison_figures(config.training, done),
     )
 
 

@@ -23,15 +23,8 @@ import optax
 from jax import Array
 
 import jaxvae
-from experiments.running import (
-    Running,
-    check_positive,
-    check_running,
-    header,
-    open_run,
-    own_keys,
-    seed_keys,
-)
+from experiments.shared.options import Running, check_positive, check_running
+from experiments.shared.runs import data_keys, header, open_run, seed_keys
 from jaxvae import data, nn, ode, plotting, training
 from jaxvae.distributions import Normal
 
@@ -129,13 +122,13 @@ def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
     """All seeds in one compiled run; each has stop times of its own."""
     options = config.training
     steps = options.epochs * training.steps_per_epoch(config.problem.stops, options.batch_size)
-    fit_keys, data_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    fit_keys, stop_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
     rows = jax.vmap(lambda key: data.circular(config.problem.stops, key=key), out_axes=1)
     schedule = optax.cosine_decay_schedule(options.learning_rate, steps)
     return jaxvae.fit(
         partial(log_likelihood, config.problem.step),
         NETWORK.init,
-        rows(data_keys),
+        rows(stop_keys),
         key=fit_keys,
         num_steps=steps,
         batch_size=options.batch_size,
@@ -150,7 +143,7 @@ def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
 
 def evaluate(config: Config, params: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Figures with an entry for each seed, whose errors are squared distances, and one path."""
-    test = data.circular(config.problem.test_stops, key=own_keys(config.running)[0])
+    test = data.circular(config.problem.test_stops, key=data_keys(config.running)[0])
     times = jnp.concatenate([test.times, drawn_times()])
     reach = jax.vmap(partial(state_at, config.problem.step), (None, 0))
     reached = np.asarray(jax.jit(jax.vmap(reach, (0, None)))(params, times), float)

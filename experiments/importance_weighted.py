@@ -5,7 +5,7 @@ with epsilon 1e-4, and a learning rate that falls in stages of 3^i epochs, from 
 
     python -m experiments.importance_weighted --epochs 13
 
-Eight stages are the full length, 3,280 epochs. Each candidate NAME_K draws K samples a step: vae_K
+Eight stages are the full length, 3,280 epochs. Each method NAME_K draws K samples a step: vae_K
 averages K terms of the ELBO, iwae_K is the importance-weighted bound, dreg_K the same with doubly
 reparameterised gradients. Each has a folder inside the run's, and --resume skips finished ones.
 """
@@ -21,13 +21,19 @@ import optax
 from jax import Array
 
 import jaxvae
-from experiments import candidates
-from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, open_session
-from experiments.running import check_positive, check_unused, header
+from experiments.shared import comparison
+from experiments.shared.options import (
+    Devices,
+    MonitoredRunning,
+    Training,
+    check_options,
+    check_positive,
+    check_unused,
+)
+from experiments.shared.runs import header, open_session
 from jaxvae import data, metrics, models, nn, objectives, plotting, recipe, training
 
-Candidate = Literal["vae_1", "vae_5", "vae_50", "iwae_5", "iwae_50", "dreg_5", "dreg_50"]
+Method = Literal["vae_1", "vae_5", "vae_50", "iwae_5", "iwae_50", "dreg_5", "dreg_50"]
 STAGES = 8
 
 
@@ -35,7 +41,7 @@ STAGES = 8
 class Model:
     """The variational autoencoder and its bound."""
 
-    candidates: tuple[Candidate, ...] = ("vae_1", "iwae_5", "iwae_50", "dreg_50")
+    methods: tuple[Method, ...] = ("vae_1", "iwae_5", "iwae_50", "dreg_50")
     """Bounds to compare, with their samples."""
     latent_dim: int = 50
     """Number of latent dimensions."""
@@ -55,7 +61,7 @@ class Config:
     """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=partial(Training, epochs=40, batch_size=20))
-    running: Running = field(default_factory=Running)
+    running: MonitoredRunning = field(default_factory=MonitoredRunning)
     devices: Devices = field(default_factory=Devices)
 
 
@@ -78,8 +84,8 @@ def model_recipe(config: Model, shape: tuple[int, ...]) -> partial:
     )
 
 
-def loss_of(model: jaxvae.LatentVariableModel, name: Candidate) -> training.Loss:
-    """The candidate's objective."""
+def loss_of(model: jaxvae.LatentVariableModel, name: Method) -> training.Loss:
+    """The objective of a method."""
     kind, samples = name.split("_")
     objective = {
         "vae": partial(objectives.elbo, model),
@@ -90,9 +96,9 @@ def loss_of(model: jaxvae.LatentVariableModel, name: Candidate) -> training.Loss
 
 
 def train(
-    config: Config, dataset: data.Dataset, name: Candidate, running: Running
+    config: Config, dataset: data.Dataset, name: Method, running: MonitoredRunning
 ) -> dict[str, Any]:
-    """Train and evaluate one candidate in a folder of its own; returns its metrics."""
+    """Train and evaluate one method in a folder of its own; returns its metrics."""
     config = dataclasses.replace(config, running=running)
     images, test = dataset.train.inputs, jnp.asarray(dataset.test.inputs)
     model_from = model_recipe(config.model, images.shape[1:])
@@ -110,11 +116,11 @@ def train(
         run = session.run
         run.save_figure("bound", plotting.elbo_curve(run.history(), held_out="test"))
 
-        def figures_of(params: Any, key: Array) -> dict[str, Array]:
+        def evaluate_seed(params: Any, key: Array) -> dict[str, Array]:
             return evaluate(jaxvae.Trained(model, params), test, key, config.model.nll_samples)
 
         first = {**beginning(config, dataset), "candidate": name}
-        return candidates.finish(session, result, figures_of, first)
+        return comparison.finish(session, result, evaluate_seed, first)
 
 
 def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -> dict[str, Array]:
@@ -122,7 +128,7 @@ def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -
     loss = partial(objectives.elbo, trained.model)
     means = metrics.posterior_means(*trained, jaxvae.Example(inputs=images, target=images))
     return {
-        **candidates.evaluate(loss, trained, images, key, samples),
+        **comparison.evaluate(loss, trained, images, key, samples),
         "active_units": metrics.active_units(means),
     }
 
@@ -145,20 +151,20 @@ def check_fixed(options: Training) -> None:
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Train and compare all candidates; returns the metrics."""
+    """Train and compare all methods; returns the metrics."""
     check_options(config.training, config.running, validation=False)
     check_fixed(config.training)
-    candidates.check("--candidates", config.model.candidates)
+    comparison.check_names("--methods", config.model.methods)
     check_positive(config.model, "latent_dim", "nll_samples")
     seed = config.running.seed
     grey = data.load(config.dataset, config.data_dir, seed=seed)
     static = data.binarise(grey, seed=seed)
     # Binarising what is binary changes nothing, so the test images keep their one draw.
     dataset = static._replace(train=grey.train)
-    return candidates.compare(
+    return comparison.compare(
         "importance_weighted",
         config,
-        config.model.candidates,
+        config.model.methods,
         beginning(config, dataset),
         lambda name, running: train(config, dataset, name, running),
     )

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from scipy.special import gammaln
 
 import jaxvae
-from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, open_session
+from experiments.shared.options import Devices, MonitoredRunning, Training, check_options
+from experiments.shared.runs import header, open_session
 from jaxvae import data, metrics, models, nn, objectives, training
 from jaxvae.laplace import laplace
 
@@ -63,7 +63,7 @@ class Config:
     model: Model = field(default_factory=Model)
     estimation: Estimation = field(default_factory=Estimation)
     training: Training = field(default_factory=partial(Training, epochs=100))
-    running: Running = field(default_factory=Running)
+    running: MonitoredRunning = field(default_factory=MonitoredRunning)
     devices: Devices = field(default_factory=Devices)
 
 
@@ -220,9 +220,7 @@ def main(config: Config) -> dict[str, Any]:
         numbers, errors = stirling(options.largest)
         report = run.save_metrics(
             {
-                "experiment": "laplace",
-                "dataset": config.model.dataset,
-                **({"seed": seed} if count is None else {"seeds": count}),
+                **header("laplace", config.model.dataset, config.running),
                 "stirling_largest_n": int(numbers[-1]),
                 "stirling_relative_error": float(errors[-1]),
                 "stirling_error_times_12_n": float(12 * numbers[-1] * errors[-1]),

@@ -22,10 +22,15 @@ import jax.numpy as jnp
 from jax import Array
 
 import jaxvae
-from experiments import candidates
-from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, open_session
-from experiments.running import check_positive, header
+from experiments.shared import comparison
+from experiments.shared.options import (
+    Devices,
+    MonitoredRunning,
+    Training,
+    check_options,
+    check_positive,
+)
+from experiments.shared.runs import header, open_session
 from jaxvae import data, models, nn, objectives, plotting, recipe, training
 
 Family = Literal[
@@ -70,7 +75,7 @@ class Config:
             kl_warmup_epochs=20,
         )
     )
-    running: Running = field(default_factory=Running)
+    running: MonitoredRunning = field(default_factory=MonitoredRunning)
     devices: Devices = field(default_factory=Devices)
 
 
@@ -115,10 +120,12 @@ def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is written."""
     check_options(config.training, config.running, validation=True)
     check_positive(config.model, "latent_dim", "nll_samples", "blocks", "columns")
-    candidates.check("--posteriors", config.model.posteriors)
+    comparison.check_names("--posteriors", config.model.posteriors)
 
 
-def train(config: Config, dataset: data.Dataset, name: Family, running: Running) -> dict[str, Any]:
+def train(
+    config: Config, dataset: data.Dataset, name: Family, running: MonitoredRunning
+) -> dict[str, Any]:
     """Train and evaluate one family in a folder of its own; returns its metrics."""
     config = dataclasses.replace(config, running=running)
     images, test = dataset.train.inputs, jnp.asarray(dataset.test.inputs)
@@ -136,12 +143,12 @@ def train(config: Config, dataset: data.Dataset, name: Family, running: Running)
         run = session.run
         run.save_figure("elbo", plotting.elbo_curve(run.history(), held_out=curve))
 
-        def figures_of(params: Any, key: Array) -> dict[str, Array]:
+        def evaluate(params: Any, key: Array) -> dict[str, Array]:
             trained = jaxvae.Trained(model, params)
-            return candidates.evaluate(loss, trained, test, key, config.model.nll_samples)
+            return comparison.evaluate(loss, trained, test, key, config.model.nll_samples)
 
         first = {**beginning(config, dataset), "posterior": name}
-        return candidates.finish(session, result, figures_of, first)
+        return comparison.finish(session, result, evaluate, first)
 
 
 def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
@@ -157,7 +164,7 @@ def main(config: Config) -> dict[str, Any]:
     """Train and compare all families; returns the metrics."""
     check(config)
     dataset = load_data(config)
-    return candidates.compare(
+    return comparison.compare(
         "posteriors",
         config,
         config.model.posteriors,

@@ -19,9 +19,14 @@ import numpy as np
 from jax import Array
 
 import jaxvae
-from experiments.devices import Devices
-from experiments.options import Running, Training, check_options, open_session
-from experiments.running import check_positive
+from experiments.shared.options import (
+    Devices,
+    MonitoredRunning,
+    Training,
+    check_options,
+    check_positive,
+)
+from experiments.shared.runs import header, open_session
 from jaxvae import data, distributions, metrics, models, nn, objectives, plotting, recipe, training
 
 
@@ -62,7 +67,7 @@ class Config:
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=partial(Training, epochs=300))
-    running: Running = field(default_factory=Running)
+    running: MonitoredRunning = field(default_factory=MonitoredRunning)
     devices: Devices = field(default_factory=Devices)
 
 
@@ -206,9 +211,7 @@ def main(config: Config) -> dict[str, Any]:
         ]
         report = run.save_metrics(
             {
-                "experiment": "vae",
-                "dataset": config.data.dataset,
-                **({"seed": seed} if count is None else {"seeds": count}),
+                **header("vae", config.data.dataset, config.running),
                 "binarisation": dataset.binarisation,
                 "nll_samples": config.model.nll_samples,
                 **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},

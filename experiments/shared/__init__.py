@@ -1,0 +1,1 @@
+"""What experiments share: options, the folder of a run, the comparison of several methods."""

@@ -1,0 +1,141 @@
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxvae
+from experiments import interpolation
+from experiments.interpolation import Config, Model, Problem, Rows, Training, example_of, load
+from experiments.shared.options import Running
+from experiments.shared.runs import data_keys
+from jaxvae import data, training
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+CONTRACT = {"experiment", "dataset", "seeds", "steps", "train_seconds", "compile_seconds"}
+CONTRACT |= {"steps_per_second", "device", "jax_version", "parameters_sha256"}
+SMALL = Model(latent_dim=3, units=4, hidden=5)
+
+
+def configure(out, **running):
+    return Config(
+        problem=Problem(series=15),
+        model=SMALL,
+        training=Training(steps=3, batch_size=4),
+        running=Running(out=str(out), seeds=2, **running),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("filled") / "run"
+    return out, interpolation.main(configure(out))
+
+
+def test_the_experiment_keeps_its_contract(run):
+    out, report = run
+    assert json.loads((out / "metrics.json").read_text()) == report
+    assert report.keys() >= CONTRACT | {"test_mse", "test_mse_sd", "test_elbo_nats"}
+    assert {path.stem for path in out.glob("*.png")} == {"elbo", "interpolations"}
+    # A unit sinusoid has the variance 1/2 about its mean.
+    assert report["test_mse_of_channel_means"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_series_stands_on_the_grid_where_it_was_measured():
+    series = jaxvae.TimeSeries(
+        jnp.array([0.0, 0.2, 0.2]), jnp.zeros((3, 1)), jnp.ones((3, 1), bool)
+    )
+    mask = jnp.array([[True], [True], [True], [False]])  # the last row is padding
+    values = jnp.array([[5.0], [6.0], [8.0], [jnp.nan]])
+    row = Rows(series, jnp.array([0, 2, 2, 2]), values, mask)
+    example = jax.jit(lambda row: example_of(4, row))(row)
+    np.testing.assert_array_equal(example.target[:, 0], [5.0, 0.0, 7.0, 0.0])
+    np.testing.assert_array_equal(example.context.mask[:, 0], [True, False, True, False])
+
+
+def test_periodic_series_are_divided_and_compared_at_all_times():
+    series = load(Problem(series=20, observed_fraction=0.3), Running(seed=3))
+    drawn = data.periodic(20, observed_fraction=0.3, key=data_keys(Running(seed=3))[0])
+    np.testing.assert_array_equal(series.train.values, drawn.target.values[:16])
+    np.testing.assert_array_equal(series.test.observed.values, drawn.observed.values[16:])
+    np.testing.assert_array_equal(np.float32(series.times), drawn.target.times[0])
+    examples = jax.vmap(lambda row: example_of(100, row))(series.test)
+    np.testing.assert_array_equal(examples.target, drawn.target.values[16:])
+    assert examples.context.mask.all()
+
+
+def test_records_stand_in_their_bins_and_nothing_is_lost(data_dir):
+    if not (data_dir / "physionet2012").exists():
+        pytest.skip("there is no folder physionet2012")
+    series = load(Problem("physionet"), Running())
+    few = jax.tree.map(lambda x: x[:20], series.test)
+    examples = jax.jit(jax.vmap(lambda row: example_of(len(series.times), row)))(few)
+    assert len(series.times) == 481
+    assert len(series.test.places) == 800
+    for row in range(20):
+        own = np.asarray(examples.context.mask[row])
+        assert own.sum() == few.mask[row].sum()
+        bins, channels = np.nonzero(own)
+        order = np.nonzero(few.mask[row])
+        times = few.observed.times[row][order[0]]
+        np.testing.assert_allclose(np.array(series.times)[bins], times, atol=1e-6)
+        np.testing.assert_array_equal(channels, order[1])
+        np.testing.assert_array_equal(
+            np.asarray(examples.target[row])[own], few.values[row][few.mask[row]]
+        )
+
+
+def test_means_do_not_depend_on_how_the_series_are_shared_out(run):
+    config = configure("unused")
+    series = load(config.problem, Running())
+    model = interpolation.build(SMALL, series)
+    params = model.init(jax.random.key(0))
+    length = len(series.times)
+    first = jax.tree.map(lambda x: x[:2], series.test)
+    together = interpolation.predict(model, params, series.test, length)
+    apart = interpolation.predict(model, params, first, length)
+    np.testing.assert_allclose(together[:2], apart, atol=2e-3)  # tolerance of the solver: 1e-3
+
+
+def test_the_published_error_is_a_mean_over_series_and_channels():
+    target = np.zeros((1, 3, 3))
+    means = np.array([[[1.0, 2.0, 5.0], [3.0, 2.0, 5.0], [9.0, 9.0, 9.0]]])
+    mask = np.zeros((1, 3, 3), bool)
+    mask[0, :2, 0] = mask[0, 0, 1] = True
+    # (1 + 9) / 2 of the first channel, 4 of the second, nothing of the third.
+    np.testing.assert_allclose(interpolation.published_mse(means, target, mask), (5 + 4 + 0) / 3)
+
+
+def test_other_points_are_seen_at_each_step_of_training():
+    series = load(Problem(series=20, observed_fraction=0.3), Running(seed=3))
+    row = jax.tree.map(lambda x: x[0], series.train)
+    keys = jax.random.split(jax.random.key(0), 2)
+    one, two = (example_of(100, row, key=key, seen=series.seen).inputs for key in keys)
+    assert one.times.shape == (30,)
+    assert len(np.unique(one.times)) == 30
+    assert not np.array_equal(one.times, two.times)
+    assert set(np.asarray(one.values[:, 0]).tolist()) <= set(row.values[:, 0].tolist())
+
+
+WRONG = ["--steps 0", "--batch-size 0", "--learning-rate nan", "--latent-dim 0", "--units 0"]
+WRONG += ["--hidden -1", "--series 9", "--observed-fraction 0", "--seeds 0", "--seed -1"]
+WRONG += ["--dataset other", "--resume", "--data-dir /nowhere"]
+WRONG += ["--series 20 --dataset physionet", "--observed-fraction 0.3 --dataset physionet"]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_values_are_refused_before_anything_is_written(
+    monkeypatch, capsys, tmp_path, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAXVAE_COMPILATION_CACHE", "off")
+    monkeypatch.setattr(sys, "argv", ["interpolation", *arguments.split()])
+    with pytest.raises(SystemExit) as leaving:
+        training.command_line(interpolation.main, Config)
+    assert leaving.value.code == 2
+    said = capsys.readouterr().err
+    assert arguments.split()[0].strip("-").replace("-", "_") in said.replace("-", "_")
+    assert not list(tmp_path.iterdir())
