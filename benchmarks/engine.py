@@ -29,30 +29,33 @@ It reads up to two blocks of 256 steps ahead between its turns; a pause, not cou
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax import Array, lax
 
 import jaxvae
-from benchmarks import machine, train_step
-from benchmarks.bare_loop import BareLoop
-from benchmarks.fit_in_turns import FitInTurns
-from benchmarks.fits import digits, from_bytes
-from benchmarks.wall_clock import WholeTurn, fits_in_turns
-from jaxvae import data, training
+from benchmarks.shared import fits, machine
+from benchmarks.shared.timing import FitInTurns, WholeTurn, fits_in_turns, in_turns
+from jaxvae import Example, data, training
+from jaxvae.training import Loss
 
 ENGINE, BARE = "engine", "bare loop"
 ONE, SIXTEEN, ONE_BY_ONE = "one seed", "sixteen seeds", "sixteen seeds one by one"
 SHARED_OUT = "sixteen seeds shared out"
 MEMORY, STREAM = "in memory", "stream"
 SEEDS = 16
+INIT, ORDER, NOISE = 0, 1, 3
+"""Streams of randomness, numbered as ``jaxvae.fit`` does: both train the same parameters."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,125 @@ class Config:
 
 def exercise_12(config: Config, images: np.ndarray) -> Callable[..., training.Fit]:
     """The call of ``jaxvae.fit`` that ``train_step`` measures."""
-    options = train_step.Config(
-        batch_size=config.batch_size,
-        hidden=config.hidden,
-        latent_dim=config.latent_dim,
-        seed=config.seed,
-    )
-    return train_step.our_fit(options, images)
+    names = ("batch_size", "hidden", "latent_dim", "seed")
+    return fits.exercise_12(images, **{name: getattr(config, name) for name in names})
+
+
+class BareState(NamedTuple):
+    """What a step changes."""
+
+    params: Any
+    optimiser: Any
+    step: Array
+
+
+class BareLoop:
+    """One compiled loop over steps, whose state is donated: no log, no checkpoint, no check.
+
+    The order of an epoch is one sort, as in ``jaxvae.fit``, and the mean bound of the steps is
+    summed up for whoever wants to see it.
+
+    Args:
+        loss: of one example.
+        init: key to parameters.
+        images: the rows.
+        key: root of all randomness.
+        optimiser: of optax.
+        batch_size: rows in a step.
+        steps: compiled into one loop.
+        loops: in a turn.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        init: Callable[[Array], Any],
+        images: np.ndarray,
+        *,
+        key: Array,
+        optimiser: optax.GradientTransformation,
+        batch_size: int,
+        steps: int,
+        loops: int,
+    ):
+        self._images, self._key, self._loops = jnp.asarray(images), key, loops
+        params = jax.jit(init)(stream(key, INIT, 0))
+        self.state = BareState(params, optimiser.init(params), jnp.zeros((), jnp.int32))
+        self.bound = jnp.zeros(())
+        started = time.perf_counter()
+        loop = loop_over(mean_loss(loss), optimiser, batch_size, steps)
+        jitted = jax.jit(loop, donate_argnums=0)
+        self._loop = jitted.lower(self.state, self._images, key).compile()
+        self.compile_seconds = time.perf_counter() - started
+
+    def __call__(self) -> float:
+        """Seconds for a turn."""
+        started = time.perf_counter()
+        for _ in range(self._loops):
+            self.state, self.bound = self._loop(self.state, self._images, self._key)
+        jax.block_until_ready((self.state, self.bound))
+        return time.perf_counter() - started
+
+
+def stream(key: Array, purpose: int, index: Array | int) -> Array:
+    """The key of a purpose at an epoch or a step."""
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), index)
+
+
+def mean_loss(loss: Loss) -> Callable[[Any, Array, Array], Array]:
+    """Minus the mean surrogate of a batch, with a key for each row."""
+
+    def mean(params, images, key):
+        def one(image, key):
+            return loss(params, Example(inputs=image, target=image), key=key).surrogate  # pyright: ignore[reportCallIssue]
+
+        return -jnp.mean(jax.vmap(one)(images, jax.random.split(key, images.shape[0])))
+
+    return mean
+
+
+def loop_over(
+    loss: Callable[[Any, Array, Array], Array],
+    optimiser: optax.GradientTransformation,
+    batch_size: int,
+    steps: int,
+) -> Callable[[BareState, Array, Array], tuple[BareState, Array]]:
+    """So many steps from a state on, and the mean bound over them."""
+
+    def train_step(state: BareState, rows: Array, key: Array) -> tuple[BareState, Array]:
+        value, gradient = jax.value_and_grad(loss)(
+            state.params, rows, stream(key, NOISE, state.step)
+        )
+        # Adam mixes its integer counter with floats, which strict promotion forbids.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
+            params = optax.apply_updates(state.params, updates)
+        return BareState(params, optimiser_state, state.step + 1), value
+
+    def loop(state: BareState, images: Array, key: Array) -> tuple[BareState, Array]:
+        size, stop = images.shape[0], state.step + steps
+        per_epoch, flat = size // batch_size, images.reshape(size, -1)
+
+        def epoch(carry):
+            number = carry[0].step // per_epoch
+            order = jnp.argsort(jax.random.bits(stream(key, ORDER, number), (size,)))
+
+            def step(index, carry):
+                state, total = carry
+                chosen = lax.dynamic_slice_in_dim(order, index * batch_size, batch_size)
+                rows = flat[chosen].reshape(batch_size, *images.shape[1:])
+                state, value = train_step(state, rows, key)
+                return state, total - value
+
+            first = carry[0].step - number * per_epoch
+            last = jnp.minimum(stop - number * per_epoch, per_epoch)
+            return lax.fori_loop(first, last, step, carry)
+
+        carry = state, jnp.zeros(())
+        state, total = lax.while_loop(lambda carry: carry[0].step < stop, epoch, carry)
+        return state, total / steps
+
+    return loop
 
 
 def measure_engine(config: Config) -> dict[str, Any]:
@@ -112,7 +227,7 @@ def measure_engine(config: Config) -> dict[str, Any]:
         engine = WholeTurn(turns, config.lines, finish=run.checkpoints.wait)
         bare()  # The engine has had its warm-up.
         engine.finish()
-        seconds = train_step.in_turns({ENGINE: engine, BARE: bare}, config.repeats)
+        seconds = in_turns({ENGINE: engine, BARE: bare}, config.repeats)
         trained = turns.result()
     return {
         "steps": dict.fromkeys((ENGINE, BARE), config.log_every * config.lines),
@@ -125,17 +240,19 @@ def measure_engine(config: Config) -> dict[str, Any]:
 
 def measure_seeds(config: Config) -> dict[str, Any]:
     """Times of one seed and of sixteen in one fit."""
-    fit = digits(config.batch_size)
+    fit = fits.digits(config.batch_size)
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + SEEDS))
-    fits = {
+    contenders = {
         ONE: partial(fit, key=keys[0]),
         SIXTEEN: partial(fit, key=keys),
         ONE_BY_ONE: partial(fit, key=keys, members=training.one_by_one),
     }
     if 1 < config.threads <= jax.device_count():
         mesh = training.device_mesh(members=config.threads, devices=config.threads)
-        fits[SHARED_OUT] = partial(fit, key=keys, members=training.one_by_one, mesh=mesh)
-    return fits_in_turns(fits, steps=config.seed_steps, lines=1, repeats=config.repeats, pauses={})
+        contenders[SHARED_OUT] = partial(fit, key=keys, members=training.one_by_one, mesh=mesh)
+    return fits_in_turns(
+        contenders, steps=config.seed_steps, lines=1, repeats=config.repeats, pauses={}
+    )
 
 
 def measure_streaming(config: Config) -> dict[str, Any]:
@@ -148,12 +265,12 @@ def measure_streaming(config: Config) -> dict[str, Any]:
         fit: Any = exercise_12(config, images)
         loss, init, in_memory = fit.args
         streamed = data.stream(data.ArrayRecords(path), seed=config.seed)
-        fits = {
-            name: partial(jaxvae.fit, loss, init, rows, prepare=from_bytes, **fit.keywords)
+        contenders = {
+            name: partial(jaxvae.fit, loss, init, rows, prepare=fits.from_bytes, **fit.keywords)
             for name, rows in {MEMORY: in_memory, STREAM: streamed}.items()
         }
         return fits_in_turns(
-            fits,
+            contenders,
             steps=config.log_every,
             lines=config.lines,
             repeats=config.repeats,

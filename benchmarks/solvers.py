@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 import jax
 from matplotlib.figure import Figure
 
-from benchmarks import machine, ode_grid, ode_report
-from benchmarks.ode_cells import Cell, Row
-from benchmarks.ode_problems import Problem, ProblemName
+from benchmarks.shared import machine, ode_grid, ode_report
+from benchmarks.shared.ode_cells import Cell, Row
+from benchmarks.shared.ode_problems import Problem, ProblemName
 from jaxvae import ode, plotting
 
 EXPLICIT = (ode.Bosh3(), ode.Tsit5(), ode.Dopri5(), ode.Dopri8())

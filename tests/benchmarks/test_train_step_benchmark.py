@@ -12,8 +12,8 @@ import pytest
 
 import jaxvae
 from benchmarks import train_step
-from benchmarks.fit_in_turns import FitInTurns
-from benchmarks.products import Product, compiled_product, step_products
+from benchmarks.shared.timing import FitInTurns, in_turns
+from benchmarks.train_step import Product, compiled_product, step_products
 from jaxvae import models, objectives
 from jaxvae.model import Example
 
@@ -68,7 +68,7 @@ def test_derived_figures():
 def test_contenders_take_turns():
     order = []
     contenders = {name: lambda name=name: float(order.append(name) or len(order)) for name in "ABC"}
-    seconds = train_step.in_turns(contenders, 2)
+    seconds = in_turns(contenders, 2)
     assert "".join(order) == "ABCABC"
     assert seconds == {"A": [1.0, 4.0], "B": [2.0, 5.0], "C": [3.0, 6.0]}
 
@@ -139,10 +139,10 @@ def test_without_torch_the_run_says_what_is_missing(monkeypatch):
 def test_pytorch_computes_the_same_loss_and_gradient():
     """With next to no posterior noise, minus the mean bound is the same number in both."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; jaxvae[peers] has it")
-    from benchmarks.torch_vae import NegativeElbo
+    from benchmarks.shared.torch_peers import VaeLoss
 
     images = np.random.default_rng(0).random((4, 28, 28), np.float32)
-    loss = NegativeElbo(784, 8, 2)
+    loss = VaeLoss(784, 8, 2)
     with torch.no_grad():
         loss.encoder[2].bias[2:] = -20.0
     expected = loss(torch.from_numpy(images).flatten(1))

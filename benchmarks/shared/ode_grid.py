@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from benchmarks import machine, ode_report
-from benchmarks.ode_cells import Cell, Row, measure
-from benchmarks.ode_problems import Problem, make
+from benchmarks.shared import machine, ode_report
+from benchmarks.shared.ode_cells import Cell, Row, measure
+from benchmarks.shared.ode_problems import Problem, make
 from jaxvae import ode
 
 MOST_WRONG = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.ode_cells import OK, Row
+from benchmarks.shared.ode_cells import OK, Row
 
 COLUMNS = (
     "part",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import latent_ode_fits, latent_ode_step
+from benchmarks import latent_ode_step
 from jaxvae.model import EXAMPLES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -38,7 +38,7 @@ def test_figures_of_the_step():
 def test_without_torchdiffeq_the_run_says_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     config = latent_ode_step.Config(**{**vars(STEP), "torch": True})
-    contenders, missing = latent_ode_step.torch_contender(config, latent_ode_fits.observed(STEP))
+    contenders, missing = latent_ode_step.torch_contender(config, latent_ode_step.observed(STEP))
     assert contenders == {}
     assert 'pip install "jaxvae[peers]"' in missing[0]
 
@@ -48,7 +48,7 @@ def test_torchdiffeq_computes_the_same_loss_and_gradient():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; jaxvae[peers] has it")
     pytest.importorskip("torchdiffeq", reason="torchdiffeq is not installed; jaxvae[peers] has it")
     config = latent_ode_step.Config(**{**vars(STEP), "torch": True, "rtol": 1e-6, "atol": 1e-8})
-    series = latent_ode_fits.observed(config)
+    series = latent_ode_step.observed(config)
     loss = latent_ode_step.torch_loss(config, series)
     with torch.no_grad():
         loss.head.bias[config.latent_dim :] = -20.0
@@ -76,7 +76,7 @@ def test_torchdiffeq_computes_the_same_loss_and_gradient():
             generative=generative, inference=like.inference._replace(encoder=encoder)
         )
 
-    elbo, init = latent_ode_fits.our_fit(config, series).args[:2]
+    elbo, init = latent_ode_step.our_fit(config, series).args[:2]
     fresh = init(jax.random.key(0))
     params = pytree(lambda tensor: jnp.asarray(tensor.detach().numpy()), fresh)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, fresh)
@@ -85,7 +85,7 @@ def test_torchdiffeq_computes_the_same_loss_and_gradient():
         keys = jax.random.split(jax.random.key(1), config.series)
 
         def one(row, key):
-            return elbo(params, latent_ode_fits.as_example(row, key=key), key=key).surrogate
+            return elbo(params, latent_ode_step.as_example(row, key=key), key=key).surrogate
 
         return -jnp.mean(jax.vmap(one, axis_name=EXAMPLES)(series, keys))
 

@@ -10,10 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import adjoints, ode_cells, ode_grid, ode_report, solvers
-from benchmarks.ode_cells import FAILED, OK, Cell, measure
-from benchmarks.ode_problems import MAKERS, Problem, ProblemName, make
-from benchmarks.ode_reference import Reference, relative_error
+from benchmarks import adjoints, solvers
+from benchmarks.shared import ode_cells, ode_grid, ode_report
+from benchmarks.shared.ode_cells import (
+    FAILED,
+    OK,
+    Cell,
+    Reference,
+    measure,
+    relative_error,
+)
+from benchmarks.shared.ode_problems import MAKERS, Problem, ProblemName, make
 from jaxvae import ode
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

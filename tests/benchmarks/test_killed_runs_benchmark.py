@@ -1,0 +1,126 @@
+"""The benchmark of killed runs: moments, what a folder tells, and a tiny run."""
+
+import json
+import time
+
+import pytest
+
+from benchmarks import killed_runs
+
+
+def test_kills_are_seeded_spread_over_the_run_and_half_of_them_in_writes():
+    moments = killed_runs.plan(20, 6900, seed=1)
+    assert moments == killed_runs.plan(20, 6900, seed=1) != killed_runs.plan(20, 6900, seed=2)
+    steps = [kill.step for kill in moments]
+    assert steps == sorted(steps)
+    assert steps[0] == moments[0].delay == 0
+    assert 3000 < steps[-1] < 6900
+    assert sum(kill.while_writing for kill in moments) == 10
+    assert not moments[0].while_writing
+
+
+def test_a_log_that_is_cut_short_is_read_up_to_there(tmp_path):
+    assert killed_runs.read_log(tmp_path) == []
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}')
+    assert killed_runs.read_log(tmp_path) == [{"step": 1}]
+
+
+def _line(step, steps, rate=1.0, bound=0.0):
+    return {"step": step, "chunk_steps": steps, "steps_per_second": rate, "held_out_bound": bound}
+
+
+def test_where_a_run_was_resumed_is_read_from_its_first_line():
+    before = [_line(23, 23), _line(46, 23), _line(69, 23)]
+    # Resumed at 60: the third line is taken again, with another time.
+    after = [*before[:2], _line(69, 9, rate=2.0), _line(92, 23)]
+    lines = killed_runs.new_lines(before, after)
+    assert lines == after[2:]
+    assert killed_runs.first_step(lines) == 60
+    assert killed_runs.new_lines(before, before[:2]) == []
+    assert killed_runs.new_lines([], after) == after
+
+
+def test_a_checkpoint_of_the_name_of_a_stale_one_is_a_new_one(tmp_path):
+    tmp = tmp_path / "checkpoints" / "300.orbax-checkpoint-tmp"
+    tmp.mkdir(parents=True)
+    (tmp_path / "checkpoints" / "200").mkdir()
+    stale = killed_runs.being_written(tmp_path)
+    assert len(stale) == 1
+    assert killed_runs.being_written(tmp_path) - stale == set()
+    time.sleep(0.02)
+    (tmp / "params").mkdir()
+    assert killed_runs.being_written(tmp_path) - stale
+    assert killed_runs.complete_steps(tmp_path) == [200]
+
+
+def _life(first, last, complete, writing=False, damaged=0):
+    return {
+        "first_step": first,
+        "last_logged": last,
+        "complete": complete,
+        "writing": writing,
+        "damaged": damaged,
+    }
+
+
+def test_derived_figures_of_killed_runs():
+    found = [
+        _life(0, 46, []),
+        _life(0, 690, [300], writing=True),
+        _life(300, 920, [600, 900]),
+        _life(600, 966, [600, 900], damaged=1),
+        _life(None, None, [600, 900]),
+    ]
+    figures = killed_runs.derive(found, interval=300, line_steps=23)
+    assert figures == {
+        "kills": 4,
+        "kills_while_writing": 1,
+        "resumed": 3,
+        "started_again": 1,
+        "max_steps_lost": 390,
+        "interval": 300,
+        "line_steps": 23,
+        "beyond_interval": 1,
+        "beyond_interval_outside_writes": 0,
+        "fell_back": 1,
+        "damaged": 1,
+        "steps_lost": [46, 390, 320, 66],
+    }
+
+
+def test_logs_are_compared():
+    reference = [_line(23, 23, bound=1.0), _line(46, 23, bound=2.0), _line(69, 23, bound=3.0)]
+    killed = [_line(23, 23, bound=1.0), _line(69, 9, bound=4.0)]
+    assert killed_runs.compare_logs(reference, killed) == {
+        "missing_lines": [46],
+        "different_lines": [69],
+    }
+    same = {"missing_lines": [], "different_lines": []}
+    assert killed_runs.compare_logs(reference, reference) == same
+
+
+def test_a_process_that_fails_by_itself_is_told(tmp_path):
+    folder, said = tmp_path / "run", tmp_path / "said.txt"
+    with (
+        killed_runs.Process(["--no-such-option"], folder, said) as process,
+        pytest.raises(RuntimeError, match="exit status 0, got 2"),
+    ):
+        process.kill(killed_runs.Kill(0, False, 0.0))
+
+
+def test_no_kills_are_refused():
+    with pytest.raises(ValueError, match="--kills expected"):
+        killed_runs.main(killed_runs.Config(kills=0))
+
+
+def test_tiny_run_with_two_kills(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    results = killed_runs.main(
+        killed_runs.Config(kills=2, epochs=60, checkpoint_steps=100, out=str(tmp_path))
+    )
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert results["kills"] == 2
+    assert results["bit_identical"]
+    assert results["fell_back"] == results["damaged"] == 0
+    assert results["missing_lines"] == results["different_lines"] == []
+    assert results["resumed"] + results["started_again"] == 2
