@@ -67,7 +67,7 @@ def test_links_between_pages_exist():
             assert (DOCS / target).exists(), target
 
 
-def test_the_model_of_ones_own_trains_and_is_evaluated():
+def test_the_model_of_ones_own_trains_and_is_evaluated(quick_compilation):
     page = (DOCS / "estimators.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page[page.index("## A model of") :], re.DOTALL)
     names: dict = {}
