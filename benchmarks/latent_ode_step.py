@@ -113,7 +113,7 @@ def our_fit(
         integrator=ode.adaptive(
             config.rtol, config.atol, solver=ode.Dopri5(), max_steps=config.max_steps
         ),
-        noise=config.noise,
+        likelihood=models.normal(config.noise),
         common_times=tuple(series.times[0].tolist()),
     )
     return partial(

@@ -196,7 +196,7 @@ def build(config: Model, series: Series) -> jaxvae.LatentVariableModel:
         decoder=nn.mlp((dim,), (channels,), hidden=hidden),
         latent_dim=dim,
         channels=channels,
-        noise=config.noise,
+        likelihood=None if config.noise is None else models.normal(config.noise),
         common_times=series.times,
         integrator=ode.adaptive(1e-3, 1e-4, max_steps=512),
     )

@@ -16,6 +16,7 @@ from jaxvae.model import Example as Example
 from jaxvae.model import LatentVariableModel as LatentVariableModel
 from jaxvae.model import Params as Params
 from jaxvae.model import log_weight as log_weight
+from jaxvae.model import map_examples as map_examples
 from jaxvae.series import Grid as Grid
 from jaxvae.series import TimeSeries as TimeSeries
 from jaxvae.training import Trained as Trained

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxvae import _check
+from jaxvae._batches import in_batches
 from jaxvae._types import PRNGKey, PyTree, Scalar
 from jaxvae.distributions import Distribution
 
 EXAMPLES = "examples"
-"""Axis name of the ``vmap`` over the examples of a training step."""
+"""Axis name of every ``vmap`` over examples, by which a model finds the rest of its batch."""
 
 
 class Params(NamedTuple):
@@ -67,6 +70,37 @@ class LatentVariableModel(NamedTuple):
     prior: Callable[[Params, Any], Distribution]
     likelihood: Callable[[Params, Any, Any], Distribution]
     posterior: Callable[[Params, Any, Any], Distribution]
+
+
+def map_examples(
+    function: Callable[..., PyTree], *arguments: PyTree, batch_size: int | None = None
+) -> PyTree:
+    """Map a function of one example over many: the one way, in training and everywhere else.
+
+    It is ``jax.vmap`` with an axis name, ``EXAMPLES``, by which a model finds the other examples of
+    its batch. A latent ODE with common times solves them all together, so a bound that is mapped
+    in another way would belong to another discretisation than the one that was trained.
+
+    Args:
+        function: of one example, with one argument for each of ``arguments``.
+        arguments: pytrees of arrays with examples along the first axis; None stays None.
+        batch_size: examples at a time, in memory that does not grow with their number; None takes
+            all at once.
+
+    Returns:
+        The results, with examples along the first axis of every array.
+
+    Raises:
+        ValueError: if the arrays differ in their number of examples or there are none, or the batch
+            size is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae import map_examples
+        >>> map_examples(jnp.sum, jnp.ones((5, 3)), batch_size=2)
+        Array([3., 3., 3., 3., 3.], dtype=float32)
+    """
+    return in_batches(jax.vmap(function, axis_name=EXAMPLES), arguments, batch_size)
 
 
 def log_weight(

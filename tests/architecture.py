@@ -8,6 +8,7 @@ from pathlib import Path
 FLOORS = (
     ("_types",),
     ("_check", "_run_time"),
+    ("_batches",),
     ("distributions", "ode", "series"),
     ("nn", "data", "laplace"),
     ("model", "recipe"),

@@ -75,7 +75,7 @@ class LatentOde:
             z, law = lax.stop_gradient((z, law))
             dreamt = self._dreamt(law, len(series.times), start, dream_key)
             surrogate += setting.sleep * self._encoded(params, dreamt, start).log_prob(z)
-        noise = setting.scale * jnp.mean(jnp.exp(params.generative["log_noise"]))
+        noise = setting.scale * jnp.mean(jnp.exp(params.generative["likelihood"]["log_scale"]))
         return jaxvae.Estimate(surrogate, bound, {"kl": kl, "noise": noise})
 
     def forecast(self, params, series: jaxvae.TimeSeries, key) -> Forecast:

@@ -4,6 +4,7 @@ from jaxvae.distributions import flows as flows
 from jaxvae.distributions import sampling as sampling
 from jaxvae.distributions.base import Distribution as Distribution
 from jaxvae.distributions.base import Reparameterisable as Reparameterisable
+from jaxvae.distributions.batching import Batch as Batch
 from jaxvae.distributions.batching import batch_axes as batch_axes
 from jaxvae.distributions.batching import batched as batched
 from jaxvae.distributions.batching import take as take

@@ -4,14 +4,17 @@ A class names its fields that are the same for every example in a class variable
 others get a leading axis when ``jax.vmap`` makes a batch.
 """
 
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
+from jaxtyping import Float
 
-from jaxvae._types import PyTree
+from jaxvae._batches import in_batches
+from jaxvae._types import PRNGKey, PyTree
+from jaxvae.distributions._pytree import distribution
 
 T = TypeVar("T")
 
@@ -48,7 +51,11 @@ def batch_axes(distribution: T) -> T:
 
 
 def batched(
-    function: Callable[..., T], arguments: tuple[PyTree, ...], *, batch_size: int | None = None
+    function: Callable[..., T],
+    arguments: tuple[PyTree, ...],
+    *,
+    batch_size: int | None = None,
+    axis_name: Hashable | None = None,
 ) -> T:
     """``jax.vmap`` for functions that return a distribution: shared parameters come out once.
 
@@ -57,6 +64,7 @@ def batched(
         arguments: pytrees of arrays with a leading axis.
         batch_size: rows at a time, in memory that does not grow beyond theirs and the result's;
             None takes all at once.
+        axis_name: of the ``vmap``.
 
     Returns:
         A batch of distributions, whose axes are ``batch_axes`` of itself.
@@ -70,27 +78,95 @@ def batched(
         >>> batched(lambda loc: Normal(loc, loc), (jnp.ones((5, 2)),)).loc.shape
         (5, 2)
     """
-    first = jax.tree.map(lambda leaf: leaf[0], arguments)
-    one = jax.eval_shape(function, *first)
+
+    def named(function, axes=0):
+        return jax.vmap(function, out_axes=axes, axis_name=axis_name)
+
+    def of_first():
+        rows = jax.tree.map(lambda leaf: leaf[:1], arguments)
+        return jax.tree.map(lambda leaf: leaf[0], named(function)(*rows))
+
+    one = jax.eval_shape(of_first)
     axes = batch_axes(one)
-    at_once = jax.vmap(function, out_axes=axes)
+    at_once = named(function, axes)
     if batch_size is None:
         return at_once(*arguments)
     # Tracing alone finds a shared parameter that depends on the row; it would be lost below.
     jax.eval_shape(at_once, *arguments)
 
-    def own(row):
-        # lax.map cannot put arrays without elements together.
+    def own(*row):
+        # Arrays without elements cannot be put together.
         present = jax.tree.map(lambda leaf: leaf if leaf.size else None, function(*row))
         return _where(axes, present, None)
 
-    rows = lax.map(own, arguments, batch_size=batch_size)
+    rows = in_batches(named(own), arguments, batch_size)
     number = len(jax.tree.leaves(arguments)[0])
 
     def restored(struct, leaf):
         return leaf if struct.size else jnp.zeros((number, *struct.shape), struct.dtype)
 
-    return _where(axes, jax.tree.map(restored, one, rows), function(*first))
+    return _where(axes, jax.tree.map(restored, one, rows), of_first())
+
+
+@distribution
+class Batch:
+    """The distributions of many examples: every property and method has an axis for these.
+
+    Args:
+        stacked: a batch as ``batched`` makes it, whose arrays have a leading axis but for those
+            that all examples share.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxvae.distributions import Batch, Normal
+        >>> codes = Batch(Normal(jnp.arange(5.0), jnp.zeros(5)))
+        >>> len(codes), codes.mean.shape, float(codes[3].mean)
+        (5, (5,), 3.0)
+    """
+
+    stacked: Any
+
+    def __len__(self) -> int:
+        axes = jax.tree.leaves(batch_axes(self.stacked), is_leaf=lambda axis: axis is None)
+        leaves = jax.tree.leaves(self.stacked)
+        return next(x.shape[0] for axis, x in zip(axes, leaves, strict=True) if axis == 0)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One distribution, or a batch of some."""
+        taken = take(self.stacked, index)
+        return taken if jnp.ndim(index) == 0 and not isinstance(index, slice) else Batch(taken)
+
+    @property
+    def mean(self) -> PyTree:
+        """The mean of each; a tree of arrays where an event has several parts."""
+        return self.map(lambda one: one.mean)
+
+    @property
+    def variance(self) -> PyTree:
+        """The variance of each coordinate of each."""
+        return self.map(lambda one: one.variance)
+
+    @property
+    def mode(self) -> PyTree:
+        """The mode of each."""
+        return self.map(lambda one: one.mode)
+
+    def entropy(self) -> Float[Array, " batch"]:
+        """The entropy of each, in nats."""
+        return self.map(lambda one: one.entropy())
+
+    def sample(self, key: PRNGKey) -> PyTree:
+        """One draw of each."""
+        return self.map(lambda one, key: one.sample(key), jax.random.split(key, len(self)))
+
+    def log_prob(self, values: PyTree) -> Float[Array, " batch"]:
+        """The log-density of each at its own value, in nats."""
+        return self.map(lambda one, value: one.log_prob(value), values)
+
+    def map(self, function: Callable[..., Any], *arrays: PyTree) -> Any:
+        """A function of one distribution, and of one row of each array, for all of them."""
+        axes = (batch_axes(self.stacked), *(0 for _ in arrays))
+        return jax.vmap(function, in_axes=axes)(self.stacked, *arrays)
 
 
 def take(distributions: T, index: int | Array) -> T:

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.model import Estimate, Example
+from jaxvae.model import Estimate, Example, map_examples
 
 
 class Evaluation(NamedTuple):
@@ -50,10 +49,11 @@ def evaluate(
         ValueError: if batch is not positive.
     """
     _check.positive("batch", batch)
-    size = jax.tree.leaves(examples)[0].shape[0]
-    estimates = lax.map(
-        lambda argument: loss(params, argument[0], key=argument[1]),
-        (examples, jax.random.split(key, size)),
+    size = _check.examples("evaluate", examples)
+    estimates = map_examples(
+        lambda example, key: loss(params, example, key=key),
+        examples,
+        jax.random.split(key, size),
         batch_size=batch,
     )
     return Evaluation(

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.model import Estimate, Example
+from jaxvae.model import Estimate, Example, map_examples
 
 
 class GradientReport(NamedTuple):
@@ -70,12 +71,12 @@ def gradient_report(
     """
     if num_keys < 2:
         raise ValueError(f"num_keys expected at least 2, as one has no spread, got {num_keys}")
-    size = jax.tree.leaves(examples)[0].shape[0]
+    size = _check.examples("gradient_report", examples)
 
     def gradient(key: PRNGKey) -> PyTree:
         def mean_surrogate(params):
             keys = jax.random.split(key, size)
-            estimates = jax.vmap(lambda e, k: loss(params, e, key=k))(examples, keys)
+            estimates = map_examples(lambda e, k: loss(params, e, key=k), examples, keys)
             return jnp.mean(estimates.surrogate)
 
         return jax.tree.map(_full_precision, jax.grad(mean_surrogate)(params))

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
@@ -13,7 +13,7 @@ from jaxvae import _check
 from jaxvae.distributions import representative
 from jaxvae.laplace import LaplaceApproximation, laplace
 from jaxvae.metrics._flat_joint import flat_joint
-from jaxvae.model import Example, LatentVariableModel, Params
+from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=("solver", "max_steps", "batch"))
@@ -62,7 +62,7 @@ def laplace_log_evidence(
         found = laplace(joint.log_density, start, solver=solver, max_steps=max_steps)
         return found._replace(mode=joint.unravel(found.mode))
 
-    return lax.map(one, examples, batch_size=batch)
+    return map_examples(one, examples, batch_size=batch)
 
 
 def _start(q: Any) -> Float[Array, " latent"]:

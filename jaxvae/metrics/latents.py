@@ -4,11 +4,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float, Int
 
 from jaxvae.distributions import kl_by_factor, representative
-from jaxvae.model import Example, LatentVariableModel, Params
+from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 
 
 @partial(jax.jit, static_argnums=0)
@@ -32,7 +32,7 @@ def kl_per_dimension(
         q = model.posterior(params, example.inputs, example.context)
         return kl_by_factor(q, model.prior(params, example.context))
 
-    return jnp.mean(lax.map(one, examples, batch_size=256), axis=0)
+    return jnp.mean(map_examples(one, examples, batch_size=256), axis=0)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -44,7 +44,7 @@ def posterior_means(
     Where the posterior is a flow, whose mean has no closed form, it is
     ``distributions.representative``: the image of the base's mean.
     """
-    return lax.map(
+    return map_examples(
         lambda example: representative(model.posterior(params, example.inputs, example.context)),
         examples,
         batch_size=256,

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey
-from jaxvae.model import Example, LatentVariableModel, Params, log_weight
+from jaxvae.model import Example, LatentVariableModel, Params, log_weight, map_examples
 
 
 class ImportanceEstimate(NamedTuple):
@@ -55,7 +55,8 @@ def importance_log_likelihood(
 
     Memory is that of ``batch * chunk`` decoded samples, whatever K and the number of examples. The
     noise of a sample depends on (key, example, k) alone, so neither setting changes the result by
-    more than rounding.
+    more than rounding. What a model shares within a batch, such as the steps of a latent ODE with
+    common times, the ``chunk`` samples of one example share.
 
     Args:
         model: the record of functions.
@@ -79,13 +80,11 @@ def importance_log_likelihood(
     chunk = min(chunk, num_samples)
     starts = jnp.arange(0, num_samples, chunk)
 
-    def one(argument):
-        example, key = argument
-
+    def one(example, key):
         def add(sums: _Sums, start: Array) -> tuple[_Sums, None]:
             index = start + jnp.arange(chunk)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-            weights = jax.vmap(lambda key: log_weight(model, params, example, key=key))(keys)
+            weights = map_examples(lambda key: log_weight(model, params, example, key=key), keys)
             # The last chunk may reach beyond K; those draws carry no weight.
             weights = jnp.where(index < num_samples, weights, -jnp.inf)
             largest = jnp.maximum(sums.largest, jnp.max(weights))
@@ -105,4 +104,4 @@ def importance_log_likelihood(
         )
 
     size = _check.examples("importance_log_likelihood", examples)
-    return lax.map(one, (examples, jax.random.split(key, size)), batch_size=batch)
+    return map_examples(one, examples, jax.random.split(key, size), batch_size=batch)

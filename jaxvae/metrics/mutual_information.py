@@ -11,7 +11,7 @@ from jax import Array, lax
 from jaxvae import _check
 from jaxvae._types import PRNGKey, Scalar
 from jaxvae.distributions import batch_axes, batched, take
-from jaxvae.model import Example, LatentVariableModel, Params
+from jaxvae.model import EXAMPLES, Example, LatentVariableModel, Params, map_examples
 
 
 class Information(NamedTuple):
@@ -67,18 +67,18 @@ def mutual_information(
     """
     for name, value in (("chunk", chunk), ("batch", batch)):
         _check.positive(name, value)
-    size = jax.tree.leaves(examples)[0].shape[0]
+    size = _check.examples("mutual_information", examples)
     chunk, log_size = min(chunk, size), math.log(size)
     starts = jnp.arange(0, size, chunk)
     posteriors = batched(
         lambda example: model.posterior(params, example.inputs, example.context),
         (examples,),
         batch_size=batch,
+        axis_name=EXAMPLES,
     )
     axes = batch_axes(posteriors)
 
-    def one(argument):
-        number, context, key = argument
+    def one(number, context, key):
         q = take(posteriors, number)
         z = q.sample(key)
         # Not the density that comes with the sample: this one rounds like those it is compared to.
@@ -99,7 +99,7 @@ def mutual_information(
         return information, own - information - model.prior(params, context).log_prob(z)
 
     arguments = jnp.arange(size), examples.context, jax.random.split(key, size)
-    information, marginal = lax.map(one, arguments, batch_size=batch)
+    information, marginal = map_examples(one, *arguments, batch_size=batch)
     return Information(
         mutual_information=jnp.mean(information),
         standard_error=jnp.std(information, ddof=1) / size**0.5,

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey
-from jaxvae.model import EXAMPLES, Example, LatentVariableModel, Params
+from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 
 
 class Predictive(NamedTuple):
@@ -99,8 +99,7 @@ def posterior_predictive(
     for name, size in (("num_samples", num_samples), ("num_draws", num_draws), ("batch", batch)):
         _check.positive(name, size)
 
-    def one(argument) -> Predictive:
-        example, context, key = argument
+    def one(example, context, key) -> Predictive:
         sample_key, resample_key, draw_key = jax.random.split(key, 3)
         law = proposal(model.posterior(params, example.inputs, example.context))
         prior = model.prior(params, example.context)
@@ -113,7 +112,7 @@ def posterior_predictive(
             return log_w, predicted
 
         keys = jax.random.split(sample_key, num_samples)
-        log_weights, laws = jax.vmap(weighted, axis_name=EXAMPLES)(keys)
+        log_weights, laws = map_examples(weighted, keys)
         weights = jax.nn.softmax(log_weights)
         means = jax.vmap(lambda law: law.mean)(laws)
         chosen = _systematic(weights, num_draws, resample_key)
@@ -131,7 +130,7 @@ def posterior_predictive(
         return jax.tree.map(lambda x: jnp.where(jnp.isnan(size), jnp.nan, x), found)
 
     count = _check.examples("posterior_predictive", (examples, contexts))
-    return lax.map(one, (examples, contexts, jax.random.split(key, count)), batch_size=batch)
+    return map_examples(one, examples, contexts, jax.random.split(key, count), batch_size=batch)
 
 
 def _systematic(weights: Array, count: int, key: PRNGKey) -> Array:

@@ -10,9 +10,11 @@ from jax import Array
 
 from jaxvae import _check, ode
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.distributions import Masked, Normal, Timed
+from jaxvae.distributions import Distribution, Masked, Timed
 from jaxvae.model import EXAMPLES, LatentVariableModel, Params
-from jaxvae.models.posteriors import Inference, PosteriorFamily, diagonal
+from jaxvae.models.likelihoods import LikelihoodFamily, likelihood_family, normal
+from jaxvae.models.posteriors import Inference, PosteriorFamily, diagonal, posterior_of
+from jaxvae.models.priors import PriorFamily, standard_normal
 from jaxvae.nn import Network
 from jaxvae.series import Grid
 
@@ -25,17 +27,21 @@ def latent_ode(
     latent_dim: int,
     channels: int,
     integrator: ode.Integrator = ode.Integrator(),  # noqa: B008 - an immutable record
-    noise: float | None = None,
+    likelihood: LikelihoodFamily | Callable[[Array], Distribution] | None = None,
     start: float = 0.0,
     common_times: tuple[float, ...] | None = None,
     posterior: PosteriorFamily = diagonal(),  # noqa: B008 - an immutable tuple
+    prior: PriorFamily = standard_normal(),  # noqa: B008 - an immutable tuple
     rate: Network | None = None,
     throw: bool = True,
 ) -> LatentVariableModel:
     r"""A series with one latent state, at the start, that determines the rest.
 
-    $$z_{t_0} \sim N(0, I),\quad \dot z = f_\theta(z),\quad
-      x_{t_i} \sim N(g_\theta(z_{t_i}), \sigma^2),\quad q(z_{t_0} \mid x) = q(z; h_\phi(x, t))$$
+    $$z_{t_0} \sim p(z),\quad \dot z = f_\theta(z),\quad
+      x_{t_i} \sim p(x \mid g_\theta(z_{t_i})),\quad q(z_{t_0} \mid x) = q(z; h_\phi(x, t))$$
+
+    By default $p(z) = N(0, I)$ and $p(x \mid g) = N(g, \sigma^2)$ with a learnt $\sigma$ for each
+    channel.
 
     An example has a ``TimeSeries`` as inputs, values (time, channel) as target and a ``Grid`` as
     context, so that what is encoded and what is predicted may lie at different times.
@@ -44,11 +50,14 @@ def latent_ode(
         encoder: ``apply(params, times, values, mask, start)`` to
             ``posterior.num_outputs(latent_dim)`` numbers, as ``nn.recurrent_encoder`` makes it.
         dynamics: f, from a latent state to its derivative.
-        decoder: g, from a latent state to the means of the channels.
+        decoder: g, from a latent state to the raw parameters of the likelihood of the channels,
+            such as their means.
         latent_dim: size of z.
         channels: of a series.
         integrator: solver, controller, adjoint and limits.
-        noise: $\sigma$ in units of the data; None to learn one for each channel.
+        likelihood: a family of independent coordinates, such as ``normal(0.1)`` with a fixed scale,
+            or a function of the decoder's output, such as ``Bernoulli``; None is
+            ``normal(shape=(channels,))``. Its parameters are shared by all times.
         start: $t_0$, on the clock of the series; a start within it asks for
             ``nn.two_sided_encoder``, as others read the rows as if all lay on one side of it.
         common_times: times at which all series are scored when ``Grid.times`` is None. Under the
@@ -56,6 +65,7 @@ def latent_ode(
             They rise, or fall from the start on; rising ones may lie on both sides of the start,
             and are then reached from it forwards and backwards.
         posterior: the family of q.
+        prior: that of p(z); one that reads the context is given the ``Grid``.
         rate: from a latent state to $\log\lambda$, one number. The times of observation are then
             modelled too, as a Poisson process of rate $\lambda(z_t)$ between the outermost of
             the start and the times, and a bound is one on $\log p(x, t)$; None takes the times as
@@ -66,11 +76,11 @@ def latent_ode(
             rows go missing.
 
     Returns:
-        The model. ``Params.generative`` has "dynamics", "decoder", "log_noise" if it is learnt, and
-        "rate" if there is one.
+        The model. ``Params.generative`` has "dynamics", "decoder", "rate" if there is one, and
+        "likelihood" and "prior" where these have parameters.
 
     Raises:
-        ValueError: if a size or the noise is not positive; when called, if the encoder's output has
+        ValueError: if a size is not positive; when called, if the encoder's output has
             not the size that the posterior needs, or there are no times.
 
     Reference: Bath report, eqs. 29 to 31 and section 6.2; Chen et al. (2018), section 5.
@@ -87,37 +97,35 @@ def latent_ode(
     """
     for name, size in (("latent_dim", latent_dim), ("channels", channels)):
         _check.positive(name, size)
-    if noise is not None and not noise > 0:
-        raise ValueError(f"latent_ode expected a positive noise, got {noise}; None learns it")
-    needed = posterior.num_outputs(latent_dim)
+    family = normal(shape=(channels,)) if likelihood is None else likelihood_family(likelihood)
     path = _path_of(_field_of(dynamics, rate), integrator, start, common_times, throw)
     parts = {"dynamics": dynamics, "decoder": decoder} | ({} if rate is None else {"rate": rate})
 
     def init(key: PRNGKey) -> Params:
-        inference, family, *keys = jax.random.split(key, 2 + len(parts))
-        generative = {name: parts[name].init(own) for name, own in zip(parts, keys, strict=True)}
-        if noise is None:
-            generative["log_noise"] = jnp.zeros(channels)
-        return Params(
-            generative, Inference(encoder.init(inference), posterior.init(family, latent_dim))
-        )
+        keys = jax.random.split(key, 4 + len(parts))
+        inference = Inference(encoder.init(keys[0]), posterior.init(keys[1], latent_dim))
+        generative = {
+            name: part.init(own)
+            for (name, part), own in zip(parts.items(), keys[2:-2], strict=True)
+        }
+        others = {"likelihood": family.init(keys[-2]), "prior": prior.init(keys[-1], latent_dim)}
+        generative |= {name: own for name, own in others.items() if own is not None}
+        return Params(generative, inference)
 
-    def prior(params, context):
-        del params, context
-        return Normal.standard((latent_dim,))
+    def prior_of(params, context):
+        return prior.build(params.generative.get("prior"), context, latent_dim)
 
-    def likelihood(params, latent, context):
+    def likelihood_of(params, latent, context):
         learnt = params.generative
         timed = rate is not None
         state = (latent, jnp.zeros((), latent.dtype)) if timed else latent
         solution = path(learnt, state, context)
         states, expected = solution.values if timed else (solution.values, jnp.zeros(1))
-        means = jax.vmap(decoder.apply, in_axes=(None, 0))(learnt["decoder"], states)
-        _check.event_shape("the decoder of latent_ode", context.mask.shape, means.shape)
-        log_noise = learnt["log_noise"] if noise is None else jnp.log(jnp.full(channels, noise))
-        log_scale = jnp.broadcast_to(log_noise.astype(means.dtype)[None], means.shape)
+        outputs = jax.vmap(decoder.apply, in_axes=(None, 0))(learnt["decoder"], states)
+        rows = family.build(learnt.get("likelihood"), outputs, context)
+        _check.event_shape("the likelihood of latent_ode", context.mask.shape, rows.event_shape)
         mask = context.mask & solution.reached[:, None]
-        values = Masked(Normal(means, log_scale), mask)
+        values = Masked(rows, mask)
         if rate is None:
             return values
         log_rates = jax.vmap(rate.apply, in_axes=(None, 0))(learnt["rate"], states)
@@ -126,13 +134,14 @@ def latent_ode(
         total = jnp.max(counts) - jnp.min(counts)
         return Timed(values, log_rates.reshape(-1), jnp.any(mask, axis=1), total)
 
-    def posterior_of(params, inputs, context):
+    def q(params, inputs, context):
         del context
-        output = encoder.apply(params.inference.encoder, *inputs, start)
-        _check.event_shape("the encoder of latent_ode", (needed,), output.shape)
-        return posterior.build(params.inference.posterior, output, latent_dim)
+        outputs = encoder.apply(params.inference.encoder, *inputs, start)
+        return posterior_of(
+            "latent_ode", posterior, params.inference.posterior, outputs, latent_dim
+        )
 
-    return LatentVariableModel(init, prior, likelihood, posterior_of)
+    return LatentVariableModel(init, prior_of, likelihood_of, q)
 
 
 def _field_of(dynamics: Network, rate: Network | None) -> ode.Field:

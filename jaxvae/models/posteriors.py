@@ -39,6 +39,24 @@ class Inference(NamedTuple):
     posterior: PyTree = None
 
 
+def posterior_of(
+    owner: str, family: PosteriorFamily, params: PyTree, outputs: Array, latent_dim: int
+) -> Distribution:
+    """q(z | x, c) from an encoder's output.
+
+    Raises:
+        ValueError: if the output has not the size that the family needs.
+    """
+    needed = family.num_outputs(latent_dim)
+    if outputs.shape != (needed,):
+        raise ValueError(
+            f"{owner} expected an encoder with {needed} outputs (posterior.num_outputs of "
+            f"{latent_dim} latents), got shape {outputs.shape}; change the encoder, latent_dim "
+            "or the posterior"
+        )
+    return family.build(params, outputs, latent_dim)
+
+
 def no_parameters(key: PRNGKey, latent_dim: int) -> None:
     """The ``init`` of a family that is amortised altogether."""
     del key, latent_dim

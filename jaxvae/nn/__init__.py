@@ -4,6 +4,12 @@ from jaxvae.nn.activations import tanh as tanh
 from jaxvae.nn.autoregressive import InverseAutoregressive as InverseAutoregressive
 from jaxvae.nn.cells import gru_cell as gru_cell
 from jaxvae.nn.cells import rnn_cell as rnn_cell
+from jaxvae.nn.conditional import Conditional as Conditional
+from jaxvae.nn.conditional import Join as Join
+from jaxvae.nn.conditional import added as added
+from jaxvae.nn.conditional import concatenated as concatenated
+from jaxvae.nn.conditional import conditional as conditional
+from jaxvae.nn.conditional import embedded as embedded
 from jaxvae.nn.conv import conv_decoder as conv_decoder
 from jaxvae.nn.conv import conv_encoder as conv_encoder
 from jaxvae.nn.convolution import convolve as convolve

@@ -8,8 +8,8 @@ import jax
 from jax import Array
 
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.distributions import batch_axes, batched, representative
-from jaxvae.model import LatentVariableModel, Params
+from jaxvae.distributions import Batch, batched, representative
+from jaxvae.model import EXAMPLES, LatentVariableModel, Params, map_examples
 
 
 class Trained(NamedTuple):
@@ -23,21 +23,29 @@ class Trained(NamedTuple):
     model: LatentVariableModel
     params: Params
 
-    def encode(self, inputs: PyTree, context: PyTree = None) -> Any:
-        """q(z | x, c) of each row: a distribution whose arrays have a leading batch axis.
+    def encode(self, inputs: PyTree, context: PyTree = None) -> Batch:
+        """q(z | x, c) of each row: ``.mean``, ``.variance``, ``.sample(key)``, ``[row]`` and so on.
 
-        A flow's weights are held once for all rows; ``jax.vmap`` takes such a batch apart with
-        ``in_axes=distributions.batch_axes(codes)``.
+        A latent of several parts, such as a label and a vector, has a mean of as many. What all
+        rows share, such as a flow's weights, is held once.
         """
-        return _encode(self.model, self.params, inputs, context)
+        return Batch(_encode(self.model, self.params, inputs, context))
 
     def decode(self, latents: PyTree, context: PyTree = None) -> Array:
         """E[x | z, c] for each row of latents."""
         return _decode(self.model, self.params, latents, context)
 
     def reconstruct(self, inputs: PyTree, context: PyTree = None) -> Array:
-        """E[x | z, c] at the posterior mean of each row; at ``representative`` for a flow."""
-        return self.decode(_representatives(self.encode(inputs, context)), context)
+        """E[x | z, c] at the ``latents`` of the rows."""
+        return self.decode(self.latents(inputs, context), context)
+
+    def latents(self, inputs: PyTree, context: PyTree = None) -> PyTree:
+        """The latent that stands for each row: the mean of q, or ``representative`` for a flow.
+
+        It has the structure of a latent. Where that is a label and a vector, they are the label's
+        probabilities and the mean of the mixture over labels.
+        """
+        return _representatives(self.encode(inputs, context))
 
     def sample(self, num_samples: int, *, key: PRNGKey, context: PyTree = None) -> Array:
         """E[x | z, c] at draws of z from the prior; one row of context for each sample, or none."""
@@ -54,17 +62,19 @@ def members_of(params: PyTree, count: int | None) -> list[PyTree]:
 
 @partial(jax.jit, static_argnums=0)
 def _encode(model: LatentVariableModel, params: Params, inputs: Any, context: Any) -> Any:
-    return batched(lambda x, c: model.posterior(params, x, c), (inputs, context))
+    return batched(
+        lambda x, c: model.posterior(params, x, c), (inputs, context), axis_name=EXAMPLES
+    )
 
 
 @jax.jit
-def _representatives(codes: PyTree) -> PyTree:
-    return jax.vmap(representative, in_axes=(batch_axes(codes),))(codes)
+def _representatives(codes: Batch) -> PyTree:
+    return codes.map(representative)
 
 
 @partial(jax.jit, static_argnums=0)
 def _decode(model: LatentVariableModel, params: Params, latents: Any, context: Any) -> Array:
-    return jax.vmap(lambda z, c: model.likelihood(params, z, c).mean)(latents, context)
+    return map_examples(lambda z, c: model.likelihood(params, z, c).mean, latents, context)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -73,4 +83,4 @@ def _sample(model: LatentVariableModel, params: Params, keys: Array, context: An
         z = model.prior(params, context).sample(key)
         return model.likelihood(params, z, context).mean
 
-    return jax.vmap(one)(keys, context)
+    return map_examples(one, keys, context)

@@ -76,7 +76,7 @@ def linear_model(encoder, *, common=False, noise=NOISE, **options):
         latent_dim=2,
         channels=2,
         integrator=EXACT,
-        noise=noise,
+        likelihood=None if noise is None else models.normal(noise),
         common_times=TIMES if common else None,
         **options,
     )

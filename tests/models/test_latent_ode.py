@@ -100,7 +100,7 @@ def test_rows_that_a_failed_solve_did_not_reach_are_left_out():
             latent_dim=2,
             channels=2,
             integrator=how,
-            noise=NOISE,
+            likelihood=models.normal(NOISE),
             throw=False,
         )
         for name, how in (("short", short), ("whole", EXACT))
@@ -127,7 +127,7 @@ def test_importance_samples_of_a_batch_use_the_context_of_each_series():
     found = metrics.importance_log_likelihood(
         model, params, examples, key=jax.random.key(6), num_samples=20_000
     )
-    log_noise = params.generative["log_noise"]
+    log_noise = params.generative["likelihood"]["log_scale"]
     assert log_noise.shape == (2,)
     rows, mask = observed_rows()
     for index in range(3):
@@ -145,7 +145,7 @@ def test_importance_samples_of_a_batch_use_the_context_of_each_series():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: linear_model(constant_encoder(np.zeros(4)), noise=0.0), "positive noise"),
+        (lambda: linear_model(constant_encoder(np.zeros(4)), noise=0.0), "positive scale"),
         (
             lambda: models.latent_ode(
                 encoder=constant_encoder(np.zeros(4)),
@@ -167,7 +167,7 @@ def test_misuse_is_explained():
     inputs = series(jax.random.key(1))
     model = linear_model(constant_encoder(np.zeros(3)))
     params = true_parameters(model)
-    with pytest.raises(ValueError, match="encoder of latent_ode"):
+    with pytest.raises(ValueError, match="latent_ode expected an encoder with 4 outputs"):
         model.posterior(params, inputs, None)
     with pytest.raises(ValueError, match=r"give Grid\.times, or common_times"):
         model.likelihood(params, jnp.zeros(2), Grid(None, inputs.mask))

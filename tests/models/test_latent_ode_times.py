@@ -83,7 +83,7 @@ def test_times_of_a_constant_rate_have_the_density_of_a_poisson_process():
         "latent_dim": 2,
         "channels": 2,
         "integrator": EXACT,
-        "noise": NOISE,
+        "likelihood": models.normal(NOISE),
     }
     plain = models.latent_ode(**options)
     timed = models.latent_ode(
@@ -109,7 +109,7 @@ def test_a_rate_that_grows_with_the_state_is_integrated():
         latent_dim=1,
         channels=1,
         integrator=EXACT,
-        noise=1.0,
+        likelihood=models.normal(1.0),
         rate=nn.Network(lambda key: None, lambda params, z: z),
     )
     params = model.init(jax.random.key(0))

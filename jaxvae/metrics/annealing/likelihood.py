@@ -17,7 +17,7 @@ from jaxvae.distributions import Distribution
 from jaxvae.metrics._flat_joint import flat_joint
 from jaxvae.metrics.annealing.bridge import rising, sigmoidal_schedule, start_from_posterior
 from jaxvae.metrics.annealing.chains import Chain, anneal, tune
-from jaxvae.model import Example, LatentVariableModel, Params
+from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 
 _SIZES = ("num_chains", "num_temperatures", "num_leapfrog", "chunk", "batch")
 _STATIC = (*_SIZES, "initial", "schedule")
@@ -105,8 +105,7 @@ def annealed_log_likelihood(
     sizes = {"num_chains": num_chains, "num_leapfrog": num_leapfrog, "chunk": chunk, "batch": batch}
     _check_sizes(num_temperatures, **sizes)
 
-    def one(argument):
-        example, number = argument
+    def one(example, number):
         chains = _Chains(model, params, example, num_temperatures, num_leapfrog, initial, schedule)
         tune_key, forward_key = jax.random.split(jax.random.fold_in(key, number))
         step_sizes = chains.tune(tune_key)
@@ -114,8 +113,8 @@ def annealed_log_likelihood(
             lambda key: chains.forward(step_sizes, key), forward_key, num_chains, chunk
         )
 
-    size = jax.tree.leaves(examples)[0].shape[0]
-    return lax.map(one, (examples, jnp.arange(size)), batch_size=batch)
+    size = _check.examples("annealed_log_likelihood", examples)
+    return map_examples(one, examples, jnp.arange(size), batch_size=batch)
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=("num_examples", *_STATIC))
@@ -169,8 +168,7 @@ def bracket_log_likelihood(
     sizes = {"num_chains": num_chains, "num_leapfrog": num_leapfrog, "chunk": chunk, "batch": batch}
     _check_sizes(num_temperatures, num_examples=num_examples, **sizes)
 
-    def one(argument):
-        context, number = argument
+    def one(context, number):
         keys = jax.random.split(jax.random.fold_in(key, number), 5)
         z_key, x_key, tune_key, forward_key, reverse_key = keys
         z = model.prior(params, context).sample(z_key)
@@ -187,7 +185,7 @@ def bracket_log_likelihood(
         upper = upper._replace(log_likelihood=-upper.log_likelihood)
         return LikelihoodBracket(example, lower, upper)
 
-    return lax.map(one, (contexts, jnp.arange(num_examples)), batch_size=batch)
+    return map_examples(one, contexts, jnp.arange(num_examples), batch_size=batch)
 
 
 class _Chains:
