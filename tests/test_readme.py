@@ -54,11 +54,6 @@ def test_the_loaded_model_encodes_reconstructs_samples_and_scores(names):
     assert names["test"].var() > 3
 
 
-def test_a_flax_module_is_a_network_of_as_many_outputs(names):
-    params = names["encoder"].init(jax.random.key(0))
-    assert names["encoder"].apply(params, names["train"][0]).shape == (6,)
-
-
 def test_the_sweep_trains_every_rate_with_every_seed(names):
     assert names["bounds"].shape == (3, 3)
     bounds = names["bounds"].mean(axis=1)
