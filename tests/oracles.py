@@ -1,18 +1,19 @@
-"""What every family is tested by: oracles in many digits, laws of samples, exact gradients.
+"""What every family is tested by: oracles in many digits, tests of samples, exact gradients.
 
 A family's test states its parameters (ten settings or more), its log-density in mpmath, and the
-closed forms of its moments; these functions do the rest. All settings are one stacked
-distribution, so that a check compiles one program for each precision.
+closed forms of its moments; these functions do the rest. All settings are the rows of one batch of
+a fixed size, so that the checks of a family share one program for each precision.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
-from samplers import sampler, sampler_with_gradient
+import pytest
+from samplers import RUN_ONCE, sampler, sampler_with_slopes
 from scipy import stats
 
 TOLERANCES = {jnp.float32: 1e-5, jnp.float64: 1e-11}
@@ -21,7 +22,16 @@ TOLERANCES = {jnp.float32: 1e-5, jnp.float64: 1e-11}
 GRADIENT_TOLERANCES = {jnp.float32: 2e-5, jnp.float64: 1e-10}
 """Of max(1, |exact derivative|); a derivative adds a rounding of its own to the density's."""
 
+STATISTICS = ("mean", "variance", "mode", "entropy")
+ROWS, POINTS = 12, 16
+"""Batches are filled up to multiples of these numbers of settings and of points."""
+
 Settings = Sequence[tuple[float, ...]]
+
+every_size = pytest.mark.parametrize(
+    "number", [20_000, pytest.param(100_000, marks=pytest.mark.exhaustive)]
+)
+"""Of samples; those of an ordinary run are few, to be quick."""
 
 
 def stored(distribution) -> list[float]:
@@ -41,34 +51,86 @@ def assert_near(got, exact, tolerance, what=""):
     )
 
 
-def stacked(make: Callable, settings: Settings, dtype):
-    """The distributions of all settings as one pytree, and the parameters each of them holds.
+@partial(jax.jit, static_argnums=(0, 1))
+def evaluate(make: Callable, name: str, parameters: tuple, *arguments):
+    """A property of ``make(*parameters)``, or what its method gives, in one compiled program.
 
-    The oracles get the parameters as they are held, so that they differ in nothing else.
+    Operation by operation each would be a program, which takes longer to compile than to run.
     """
-    made = _of_all_settings(make)(*_columns(settings, dtype))
-    held = np.stack([np.float64(leaf) for leaf in jax.tree.leaves(made)], axis=1)
-    return made, held.tolist()
+    found = getattr(make(*parameters), name)
+    return found(*arguments) if callable(found) else found
 
 
-@cache
-def _of_all_settings(make: Callable) -> Callable:
-    return jax.jit(jax.vmap(make))
+@partial(jax.jit, static_argnums=(0, 1))
+def evaluate_each(make: Callable, name: str, parameters: tuple, points):
+    """``evaluate`` at every point of the first axis, for one distribution of scalar events."""
+    return jax.vmap(lambda x: getattr(make(*parameters), name)(x))(points)
 
 
-def _columns(settings: Settings, dtype, repeats: int = 1) -> tuple[jax.Array, ...]:
+def _filled(rows: Sequence, multiple: int) -> list:
+    """The rows, the last repeated until their number is a multiple."""
+    return [*rows, *[rows[-1]] * (-len(rows) % multiple)]
+
+
+def columns(settings: Settings, dtype, repeats: int = 1) -> tuple[np.ndarray, ...]:
     """One array for each parameter, every setting ``repeats`` times in a row."""
     return tuple(
-        jnp.asarray(np.repeat(np.asarray(column, np.float64), repeats), dtype)
-        for column in zip(*settings, strict=True)
+        np.repeat(np.asarray(column, dtype), repeats) for column in zip(*settings, strict=True)
     )
 
 
-def _points(values: Callable, held: list[list[float]], dtype) -> jax.Array:
-    """The points of every setting as rows of one array, the last repeated where there are fewer."""
-    rows = [[float(value) for value in values(*parameters)] for parameters in held]
-    longest = max(map(len, rows))
-    return jnp.asarray([row + row[-1:] * (longest - len(row)) for row in rows], dtype)
+def _batch(settings: Settings, dtype) -> tuple[tuple[np.ndarray, ...], list[list[float]]]:
+    """Columns of a full batch, and the parameters of each setting as they are held."""
+    held = np.stack(columns(settings, dtype), axis=1).astype(np.float64).tolist()
+    return columns(_filled(settings, ROWS), dtype), held
+
+
+def _points(values: Callable, held: list[list[float]], dtype) -> list[np.ndarray]:
+    return [np.asarray([float(x) for x in values(*parameters)], dtype) for parameters in held]
+
+
+def tabulate(
+    function: Callable, settings: Settings, points: Sequence[np.ndarray], dtype
+) -> list[tuple[np.ndarray, ...]]:
+    """A compiled ``(columns, grid)`` at each setting's own points, of one dtype.
+
+    Args:
+        function: to one array or several, whose first axes are settings and points.
+        settings: the parameters.
+        points: those of each setting.
+        dtype: the precision; float64 where it is enabled.
+
+    Returns:
+        For each setting its rows of each array, in float64.
+    """
+    width = POINTS * -(-max(map(len, points)) // POINTS)
+    full = [_filled(row, width) if len(row) < width else list(row) for row in points]
+    grid = np.asarray(_filled(full, ROWS), dtype)
+    found = jax.device_get(function(_batch(settings, dtype)[0], grid))
+    arrays = found if isinstance(found, tuple) else (found,)
+    assert all(array.dtype == dtype for array in arrays)
+    return [
+        tuple(np.float64(array[row, : len(at)]) for array in arrays)
+        for row, at in enumerate(points)
+    ]
+
+
+@cache
+def log_prob_and_scores(make: Callable) -> Callable:
+    """``(columns, grid)`` to log-densities and their slopes in each parameter and in the value."""
+
+    def one(parameters, x):
+        value, slopes = jax.value_and_grad(lambda p, x: make(*p).log_prob(x), (0, 1))(parameters, x)
+        return value, *slopes[0], slopes[1]
+
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0))))
+
+
+@cache
+def cdf_of(make: Callable) -> Callable:
+    """``(columns, grid)`` to the distribution function."""
+    one = jax.vmap(lambda parameters, x: make(*parameters).cdf(x), (None, 0))
+    return jax.jit(jax.vmap(one))
 
 
 def check_log_prob(
@@ -81,7 +143,7 @@ def check_log_prob(
     """log_prob of scalar events against mpmath, in float32 and float64.
 
     Args:
-        make: arrays of unconstrained parameters to the distribution.
+        make: arrays of unconstrained parameters to the distribution that holds them.
         settings: the parameters.
         values: stored parameters to the points of evaluation, tails included.
         log_density: ``(value, *stored parameters)``, mpf numbers, to the logarithm in mpmath.
@@ -89,15 +151,13 @@ def check_log_prob(
     """
     for dtype, tolerance in TOLERANCES.items():
         with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(digits):
-            made, held = stacked(make, settings, dtype)
+            _, held = _batch(settings, dtype)
             points = _points(values, held, dtype)
-            log_prob = jax.vmap(lambda d, x: d.log_prob(x), (None, 0))
-            got = np.asarray(jax.jit(jax.vmap(log_prob))(made, points))
-            assert got.dtype == dtype
-            for row, at, parameters in zip(got, np.float64(points), held, strict=True):
+            table = tabulate(log_prob_and_scores(make), settings, points, dtype)
+            for (got, *_), at, parameters in zip(table, points, held, strict=True):
                 where = [mpmath.mpf(p) for p in parameters]
-                exact = [float(log_density(mpmath.mpf(x), *where)) for x in at]
-                assert_near(row, exact, tolerance, f"{parameters} at {at}, point")
+                exact = [float(log_density(mpmath.mpf(float(x)), *where)) for x in at]
+                assert_near(got, exact, tolerance, f"{parameters} at {at}, point")
 
 
 def check_log_prob_gradient(
@@ -110,7 +170,7 @@ def check_log_prob_gradient(
     """Gradients of log_prob of scalar events in the value and in every parameter.
 
     Args:
-        make: arrays of unconstrained parameters to the distribution.
+        make: arrays of unconstrained parameters to the distribution that holds them.
         settings: the parameters.
         values: stored parameters to the points, none of them where the density has a corner;
             outside of the support every derivative is to be zero.
@@ -118,19 +178,17 @@ def check_log_prob_gradient(
         unit: stored parameters to the scale of a value; derivatives in the value are multiplied
             by it before they are compared.
     """
-    gradient = jax.vmap(jax.grad(lambda a, x: make(*a).log_prob(x), (0, 1)), (None, 0))
     for dtype, tolerance in GRADIENT_TOLERANCES.items():
         with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
-            _, held = stacked(make, settings, dtype)
+            _, held = _batch(settings, dtype)
             points = _points(values, held, dtype)
-            by_parameter, by_value = jax.jit(jax.vmap(gradient))(_columns(settings, dtype), points)
-            got = np.stack([*map(np.float64, by_parameter), np.float64(by_value)], axis=1)
-            for rows, at, parameters in zip(got, np.float64(points), held, strict=True):
-                exact = np.array([_derivatives(log_density, x, parameters) for x in at]).T
-                scale = np.ones((len(rows), 1))
+            table = tabulate(log_prob_and_scores(make), settings, points, dtype)
+            for (_, *got), at, parameters in zip(table, points, held, strict=True):
+                exact = np.array([_derivatives(log_density, float(x), parameters) for x in at]).T
+                scale = np.ones((len(got), 1))
                 scale[-1] = float(unit(*parameters))
                 what = f"{parameters} at {at}, flat index"
-                assert_near(scale * rows, scale * exact, tolerance, what)
+                assert_near(scale * got, scale * exact, tolerance, what)
 
 
 def _derivatives(log_density: Callable, x: float, held: list[float]) -> list[float]:
@@ -153,47 +211,87 @@ def _derivatives(log_density: Callable, x: float, held: list[float]) -> list[flo
     return [along(index) for index in range(len(where))]
 
 
-def check_closed_form(compute: Callable, make: Callable, settings: Settings, exact: Callable):
-    """Any function of a distribution (mean, entropy, ...) against mpmath, in both precisions."""
+@cache
+def _statistics(make: Callable) -> Callable:
+    """Columns to every moment and entropy that the family has in closed form."""
+
+    def all_of(*parameters):
+        distribution, found = make(*parameters), {}
+        for name in STATISTICS:
+            try:
+                found[name] = getattr(distribution, name)
+                found[name] = found[name]() if name == "entropy" else found[name]
+            except (AttributeError, ValueError):
+                found.pop(name, None)
+        return found
+
+    return jax.jit(jax.vmap(all_of))
+
+
+@cache
+def _computed(make: Callable, settings: tuple, dtype) -> dict[str, np.ndarray]:
+    found = jax.device_get(_statistics(make)(*_batch(settings, dtype)[0]))
+    return {name: np.float64(array[: len(settings)]) for name, array in found.items()}
+
+
+def check_closed_form(
+    statistic: str, make: Callable, settings: Settings, exact: Callable, relative: bool = True
+):
+    """One of ``STATISTICS`` against mpmath in both precisions, relative to its size if asked."""
     for dtype, tolerance in TOLERANCES.items():
         with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
-            made, held = stacked(make, settings, dtype)
-            computed = np.float64(jax.jit(jax.vmap(compute))(made))
+            _, held = _batch(settings, dtype)
+            computed = _computed(make, tuple(settings), dtype)[statistic]
             for got, parameters in zip(computed, held, strict=True):
                 value = float(exact(*map(mpmath.mpf, parameters)))
-                # Relative to the value, for moments that are far from 1.
-                if np.isfinite(value) and value != 0:
+                if relative and np.isfinite(value) and value != 0:
                     got, value = got / abs(value), np.sign(value)
-                assert_near(got, value, tolerance, f"{parameters}")
+                assert_near(got, value, tolerance, f"{statistic} at {parameters}")
 
 
-def draws(make: Callable, settings: Settings, number: int = 100_000, seed: int = 0) -> np.ndarray:
+def draws(make: Callable, settings: Settings, number: int = 20_000, seed: int = 0) -> np.ndarray:
     """Independent scalar draws, a row for each setting; a row is the coordinates of one event."""
+    # The program that the gradients of samples are checked by.
+    events = _events(sampler_with_slopes(make), settings, number, seed)
+    return np.stack([np.float64(sample) for sample, *_ in events])
+
+
+def _events(sample: Callable, settings: Settings, number: int, seed: int) -> list:
     # One program, run for each setting: rejection in one loop would wait for the worst of them.
-    sample = sampler(make, len(settings))
-    rows = [
-        sample(jax.random.key(seed), row, _columns([parameters], jnp.float32, number))
+    return [
+        jax.device_get(
+            sample(columns([parameters], np.float32, number), jax.random.key(1000 * seed + row))
+        )
         for row, parameters in enumerate(settings)
     ]
-    return np.stack([np.float64(row) for row in rows])
 
 
 def check_kolmogorov_smirnov(
-    make: Callable, settings: Settings, cdf: Callable, level: float = 1e-3, seed: int = 0
+    make: Callable,
+    settings: Settings,
+    cdf: Callable,
+    number: int = 20_000,
+    level: float = 1e-3,
+    seed: int = 0,
 ):
     """Samples against ``cdf(x, *stored parameters)``, a function of numpy arrays."""
-    _, held = stacked(make, settings, jnp.float32)
-    for sample, parameters in zip(draws(make, settings, seed=seed), held, strict=True):
-        p = stats.kstest(sample, lambda x, parameters=parameters: cdf(x, *parameters)).pvalue
+    _, held = _batch(settings, np.float32)
+    for sample, parameters in zip(draws(make, settings, number, seed), held, strict=True):
+        p = stats.kstest(sample, lambda x, at=parameters: cdf(x, *at)).pvalue
         assert p > level, f"{parameters}: p = {p}"
 
 
 def check_chi_squared(
-    make: Callable, settings: Settings, pmf: Callable, level: float = 1e-3, seed: int = 0
+    make: Callable,
+    settings: Settings,
+    pmf: Callable,
+    number: int = 20_000,
+    level: float = 1e-3,
+    seed: int = 0,
 ):
     """Samples of counts against ``pmf(k, *stored parameters)``; cells expect five or more."""
-    _, held = stacked(make, settings, jnp.float32)
-    for row, parameters in zip(draws(make, settings, seed=seed), held, strict=True):
+    _, held = _batch(settings, np.float32)
+    for row, parameters in zip(_events(sampler(make), settings, number, seed), held, strict=True):
         sample = row.astype(np.int64)
         low, high = sample.min(), sample.max()
         counts = np.bincount(sample - low)
@@ -219,7 +317,7 @@ def check_pathwise_gradient(
     settings: Settings,
     expectation: Callable,
     function: Callable = lambda x: x,
-    number: int = 100_000,
+    number: int = 20_000,
     seed: int = 0,
 ):
     """Gradients of E[f(x)] by samples within four standard errors of the closed form's.
@@ -231,20 +329,21 @@ def check_pathwise_gradient(
         make: arrays of parameters to the distribution.
         settings: the parameters.
         expectation: the same arguments, to E[f(x)], differentiable by JAX.
-        function: f, elementwise.
+        function: f, elementwise, of NumPy.
         number: of samples.
         seed: of the samples.
     """
-    sample = sampler_with_gradient(make)
-    slope = jax.jit(jax.vmap(jax.grad(function)))
+    gradient = jax.vmap(jax.grad(lambda a: expectation(*a)))
     with jax.enable_x64(True):
-        held = tuple(jnp.asarray(c, jnp.float64) for c in _columns(settings, jnp.float32))
-        exact = np.float64(jax.jit(jax.vmap(jax.grad(lambda a: expectation(*a))))(held)).T
-    for parameters, exact_slopes in zip(settings, exact, strict=True):
-        keys = jax.random.split(jax.random.key(seed), number)
-        x, gradients = sample(tuple(map(jnp.float32, parameters)), keys)
-        gradients = np.float64(slope(x)) * np.float64(gradients)
-        for which, (g, e) in enumerate(zip(gradients, exact_slopes, strict=True)):
+        held = tuple(np.float64(column) for column in columns(settings, np.float32))
+        exact = np.float64(jax.jit(gradient, compiler_options=RUN_ONCE)(held)).T
+    events = _events(sampler_with_slopes(make), settings, number, seed)
+    for (x, *slopes), exact_slopes, parameters in zip(events, exact, settings, strict=True):
+        x = np.float64(x)
+        step = 1e-6 * np.abs(x)
+        outer = (function(x + step) - function(x - step)) / (2 * step)
+        for which, (slope, e) in enumerate(zip(slopes, exact_slopes, strict=True)):
+            g = outer * np.float64(slope)
             standard_error = np.std(g) / np.sqrt(number) + 1e-6 * max(1.0, abs(e))
             assert abs(np.mean(g) - e) <= 4 * standard_error, (
                 f"{parameters}, parameter {which}: {np.mean(g)} +- {standard_error}, exact {e}"

@@ -1,13 +1,14 @@
 """Compiled samplers, shared by all checks of one family.
 
-Rejection loops take seconds to compile. Their laws are tested and not their digits, so they are
-optimised less; and they are free of what is computed from the samples.
+Rejection loops take seconds to compile. The distributions of samples are tested and not their
+digits, so the programs are optimised less; and they are free of what is computed from the samples.
 """
 
 from collections.abc import Callable
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 
 OPTIONS = {"xla_backend_optimization_level": 1}
 RUN_ONCE = {"xla_backend_optimization_level": 0}
@@ -15,20 +16,20 @@ RUN_ONCE = {"xla_backend_optimization_level": 0}
 
 
 @cache
-def sampler(make: Callable, number: int) -> Callable:
-    """``(key, row, parameters)`` to an event, by the row-th of ``number`` keys."""
-
-    def sample(key, row, parameters):
-        return make(*parameters).sample(jax.random.split(key, number)[row])
-
-    return jax.jit(sample, compiler_options=OPTIONS)
+def sampler(make: Callable) -> Callable:
+    """``(parameters, key)`` to an event."""
+    return jax.jit(lambda parameters, key: make(*parameters).sample(key), compiler_options=OPTIONS)
 
 
 @cache
-def sampler_with_gradient(make: Callable) -> Callable:
-    """``(parameters, keys)`` to samples and their derivatives in the parameters."""
+def sampler_with_slopes(make: Callable) -> Callable:
+    """``(parameters, key)`` to an event and the derivative of each coordinate in each parameter.
+
+    A coordinate depends on its own parameters only.
+    """
 
     def sample(parameters, key):
-        return make(*parameters).sample(key)
+        event, pull_back = jax.vjp(lambda p: make(*p).sample(key), parameters)
+        return event, *pull_back(jnp.ones_like(event))[0]
 
-    return jax.jit(jax.vmap(jax.value_and_grad(sample), (None, 0)), compiler_options=OPTIONS)
+    return jax.jit(sample, compiler_options=OPTIONS)

@@ -6,10 +6,17 @@ import pytest
 from oracles import (
     TOLERANCES,
     assert_near,
+    cdf_of,
     check_closed_form,
     check_kolmogorov_smirnov,
     check_log_prob,
     check_pathwise_gradient,
+    columns,
+    draws,
+    evaluate,
+    every_size,
+    log_prob_and_scores,
+    tabulate,
 )
 from scipy import stats
 
@@ -54,25 +61,21 @@ def test_log_prob_is_exact_for_every_pair_of_concentrations():
 
 
 def test_log_prob_at_the_ends_is_the_limit():
-    law = Beta(jnp.array([-1.0, 0.0, 1.0, 1.0]), jnp.array([0.0, 0.7, 0.0, -1.0]))
-    np.testing.assert_allclose(
-        law.log_prob_by_factor(jnp.zeros(4)), [np.inf, 0.7, -np.inf, -np.inf], 1e-6
-    )
-    np.testing.assert_allclose(
-        law.log_prob_by_factor(jnp.ones(4)), [-1.0, -np.inf, 1.0, np.inf], 1e-6
-    )
+    parameters = np.float32([-1.0, 0.0, 1.0, 1.0]), np.float32([0.0, 0.7, 0.0, -1.0])
+    for end, limits in ((0, [np.inf, 0.7, -np.inf, -np.inf]), (1, [-1.0, -np.inf, 1.0, np.inf])):
+        got = evaluate(Beta, "log_prob_by_factor", parameters, np.full(4, end, np.float32))
+        np.testing.assert_allclose(got, limits, 1e-6)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
 def test_scores_are_exact(dtype):
-    score = jax.jit(jax.vmap(jax.grad(lambda p, x: Beta(*p).log_prob(x), (0, 1)), (None, 0)))
     with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(50):
-        for parameters in SETTINGS:
-            held = tuple(jnp.asarray(p, dtype) for p in parameters)
-            values = jnp.asarray(around(*parameters)[-4:], dtype)
-            (by_a, _), by_x = jax.tree.map(np.float64, score(held, values))
-            a, b = (mpmath.exp(mpmath.mpf(float(p))) for p in held)
-            x = [mpmath.mpf(float(v)) for v in np.asarray(values)]
+        points = [np.asarray(around(*parameters)[-4:], dtype) for parameters in SETTINGS]
+        table = tabulate(log_prob_and_scores(Beta), SETTINGS, points, dtype)
+        held = zip(*columns(SETTINGS, dtype), strict=True)
+        for (_, by_a, _, by_x), at, parameters in zip(table, points, held, strict=True):
+            a, b = (mpmath.exp(mpmath.mpf(float(p))) for p in parameters)
+            x = [mpmath.mpf(float(v)) for v in at]
             expected = mpmath.psi(0, a) - mpmath.psi(0, a + b)
             # Of the spread of the score, at most the root of a, and of the terms that cancel.
             spread = max(1.0, float(mpmath.sqrt(a)))
@@ -93,58 +96,57 @@ def test_moments_and_entropy_are_their_closed_forms():
         digammas = [(s - k) * mpmath.psi(0, s) for s, k in ((a, 1), (b, 1), (a + b, 2))]
         return log_beta(a, b) - digammas[0] - digammas[1] + digammas[2]
 
-    check_closed_form(lambda d: d.mean, Beta, SETTINGS, lambda *p: moments(*p)[0])
-    check_closed_form(lambda d: d.variance, Beta, SETTINGS, lambda *p: moments(*p)[1])
+    check_closed_form("mean", Beta, SETTINGS, lambda *p: moments(*p)[0])
+    check_closed_form("variance", Beta, SETTINGS, lambda *p: moments(*p)[1])
     entropy_settings = [s for s in SETTINGS if s != (0.0, 0.0)]
-    check_closed_form(lambda d: d.entropy(), Beta, entropy_settings, entropy)
-    uniform = Beta(jnp.zeros(3), jnp.zeros(3))
-    np.testing.assert_allclose(uniform.entropy_by_factor(), np.zeros(3), atol=1e-6)
+    check_closed_form("entropy", Beta, entropy_settings, entropy)
+    uniform = evaluate(Beta, "entropy_by_factor", (np.zeros(3, np.float32),) * 2)
+    np.testing.assert_allclose(uniform, np.zeros(3), atol=1e-6)
 
 
 def test_the_mode_is_the_largest_density_or_nan_where_there_are_two():
-    log_a = jnp.array([1.0, 2.0, -1.0, 0.0, 1.0, 0.0, -1.0, -1.0, 0.0])
-    log_b = jnp.array([2.0, 1.0, 1.0, 1.0, -1.0, -1.0, 0.0, -2.0, 0.0])
+    log_a = np.float32([1.0, 2.0, -1.0, 0.0, 1.0, 0.0, -1.0, -1.0, 0.0])
+    log_b = np.float32([2.0, 1.0, 1.0, 1.0, -1.0, -1.0, 0.0, -2.0, 0.0])
     a, b = np.exp(log_a), np.exp(log_b)
     first, second = (a[:2] - 1) / (a[:2] + b[:2] - 2)
     exact = [first, second, 0.0, 0.0, 1.0, 1.0, 0.0, np.nan, np.nan]
-    np.testing.assert_allclose(Beta(log_a, log_b).mode, exact, 1e-6)
+    np.testing.assert_allclose(evaluate(Beta, "mode", (log_a, log_b)), exact, 1e-6)
 
 
-def test_samples_pass_kolmogorov_smirnov():
+@every_size
+def test_samples_pass_kolmogorov_smirnov(number):
     def cdf(x, log_a, log_b):
         return stats.beta.cdf(x, np.exp(log_a), np.exp(log_b))
 
     # Below these concentrations the samples near 1 are rounded to few numbers.
-    check_kolmogorov_smirnov(Beta, [s for s in ORDINARY if min(s) >= -1], cdf)
+    check_kolmogorov_smirnov(Beta, [s for s in ORDINARY if min(s) >= -1], cdf, number=number)
 
 
 def test_samples_stay_inside_where_they_round_to_the_ends():
-    log_a = jnp.full((1000,), -7.0)
-    sample = Beta(log_a, log_a).sample(jax.random.key(0))
-    limits = np.finfo(np.float32)
-    assert float(jnp.min(sample)) == limits.tiny
-    assert float(jnp.max(sample)) == 1 - limits.epsneg
-    assert abs(float(jnp.mean(sample > 0.5)) - 0.5) < 4 * 0.5 / np.sqrt(1000)
+    sample, limits = draws(Beta, [(-7.0, -7.0)])[0], np.finfo(np.float32)
+    assert sample.min() == limits.tiny
+    assert sample.max() == 1 - limits.epsneg
+    assert abs(np.mean(sample > 0.5) - 0.5) < 4 * 0.5 / np.sqrt(sample.size)
 
 
-def test_gradients_of_expectations_are_those_of_the_closed_form():
+@every_size
+def test_gradients_of_expectations_are_those_of_the_closed_form(number):
     def mean(a, b):
         return jax.nn.sigmoid(a - b)
 
-    check_pathwise_gradient(Beta, ORDINARY, mean)
+    check_pathwise_gradient(Beta, ORDINARY, mean, number=number)
 
     def mean_square(a, b):
         a, b = jnp.exp(a), jnp.exp(b)
         return a * (a + 1) / ((a + b) * (a + b + 1))
 
-    check_pathwise_gradient(Beta, ORDINARY, mean_square, jnp.square)
+    check_pathwise_gradient(Beta, ORDINARY, mean_square, np.square, number=number)
 
 
 def test_cdf_is_that_of_scipy():
     x = np.float32([0.01, 0.2, 0.5, 0.9, -1.0, 3.0])
-    for log_a, log_b in ORDINARY:
-        law = Beta(jnp.full(6, log_a), jnp.full(6, log_b))
-        exact = stats.beta.cdf(x, np.exp(np.float32(log_a)), np.exp(np.float32(log_b)))
+    table = tabulate(cdf_of(Beta), ORDINARY, [x] * len(ORDINARY), np.float32)
+    for (got,), parameters in zip(table, np.float32(ORDINARY), strict=True):
+        a, b = np.exp(np.float64(parameters))
         # JAX's incomplete Beta function loses digits in proportion to the concentrations.
-        tolerance = 1e-5 + 1e-6 * (np.exp(log_a) + np.exp(log_b))
-        np.testing.assert_allclose(law.cdf(jnp.asarray(x)), exact, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(got, stats.beta.cdf(x, a, b), 0, 1e-5 + 1e-6 * (a + b))

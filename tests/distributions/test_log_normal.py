@@ -7,6 +7,7 @@ from oracles import (
     check_kolmogorov_smirnov,
     check_log_prob,
     check_pathwise_gradient,
+    every_size,
 )
 from scipy import stats
 
@@ -52,30 +53,32 @@ def test_moments_and_entropy_are_their_closed_forms():
     def entropy(m, s):
         return m + s + (1 + mpmath.log(2 * mpmath.pi)) / 2
 
-    check_closed_form(
-        lambda d: d.mean, LogNormal, SETTINGS, lambda m, s: mpmath.exp(m + square(s) / 2)
-    )
-    check_closed_form(lambda d: d.mode, LogNormal, SETTINGS, lambda m, s: mpmath.exp(m - square(s)))
-    check_closed_form(lambda d: d.variance, LogNormal, SETTINGS, variance)
-    check_closed_form(lambda d: d.entropy(), LogNormal, SETTINGS, entropy)
+    check_closed_form("mean", LogNormal, SETTINGS, lambda m, s: mpmath.exp(m + square(s) / 2))
+    check_closed_form("mode", LogNormal, SETTINGS, lambda m, s: mpmath.exp(m - square(s)))
+    check_closed_form("variance", LogNormal, SETTINGS, variance)
+    check_closed_form("entropy", LogNormal, SETTINGS, entropy)
 
 
-def test_samples_and_cdf_are_those_of_scipy():
+@every_size
+def test_samples_and_cdf_are_those_of_scipy(number):
     def cdf(x, loc, log_scale):
         return stats.lognorm.cdf(x, np.exp(log_scale), scale=np.exp(loc))
 
     # Narrower ones have too few float32 numbers for a test of a continuous law.
-    check_kolmogorov_smirnov(LogNormal, [s for s in SETTINGS if s[1] > -4], cdf)
+    check_kolmogorov_smirnov(LogNormal, [s for s in SETTINGS if s[1] > -4], cdf, number=number)
     x = jnp.array([-1.0, 0.0, 0.2, 1.0, 9.0])
     law = LogNormal(jnp.full(5, 0.3), jnp.full(5, 0.2))
     np.testing.assert_allclose(law.cdf(x), cdf(np.float64(x), 0.3, 0.2), 1e-5)
 
 
-def test_gradients_of_expectations_are_those_of_the_closed_form():
+@every_size
+def test_gradients_of_expectations_are_those_of_the_closed_form(number):
     def mean(loc, log_scale):
         return jnp.exp(loc + 0.5 * jnp.exp(2 * log_scale))
 
-    check_pathwise_gradient(LogNormal, [(0.0, -6.0), (0.1, -3.0), (0.5, -1.0), (-5.0, 0.0)], mean)
+    check_pathwise_gradient(
+        LogNormal, [(0.0, -6.0), (0.1, -3.0), (0.5, -1.0), (-5.0, 0.0)], mean, number=number
+    )
 
 
 def test_the_noise_gives_event_and_density_together():

@@ -9,6 +9,7 @@ from oracles import (
     check_log_prob_gradient,
     check_pathwise_gradient,
     draws,
+    every_size,
 )
 from scipy import stats
 
@@ -48,11 +49,11 @@ def test_gradients_of_log_prob_are_exact():
 
 
 def test_moments_and_entropy_are_their_closed_forms():
-    check_closed_form(lambda d: d.mean, Logistic, SETTINGS, lambda m, _: m)
+    check_closed_form("mean", Logistic, SETTINGS, lambda m, _: m)
     check_closed_form(
-        lambda d: d.variance, Logistic, SETTINGS, lambda _, b: mpmath.pi**2 / 3 * mpmath.exp(2 * b)
+        "variance", Logistic, SETTINGS, lambda _, b: mpmath.pi**2 / 3 * mpmath.exp(2 * b)
     )
-    check_closed_form(lambda d: d.entropy(), Logistic, SETTINGS, lambda _, b: b + 2)
+    check_closed_form("entropy", Logistic, SETTINGS, lambda _, b: b + 2)
 
 
 def test_cdf_is_that_of_scipy_in_both_tails():
@@ -78,16 +79,18 @@ def test_the_transformation_keeps_its_digits_and_reflects_exactly():
     np.testing.assert_array_equal(reflected, -standard.transform(drawn))
 
 
-def test_samples_pass_kolmogorov_smirnov():
+@every_size
+def test_samples_pass_kolmogorov_smirnov(number):
     def cdf(x, loc, log_scale):
         return stats.logistic.cdf(x, loc, np.exp(log_scale))
 
-    check_kolmogorov_smirnov(Logistic, SAMPLED, cdf)
+    check_kolmogorov_smirnov(Logistic, SAMPLED, cdf, number=number)
 
 
-def test_gradients_of_expectations_are_those_of_the_closed_form():
+@every_size
+def test_gradients_of_expectations_are_those_of_the_closed_form(number):
     def expectation(loc, log_scale):
         return loc**2 + jnp.pi**2 / 3 * jnp.exp(2 * log_scale)
 
     settings = [(0.0, 0.0), (3.0, -1.0), (-2.0, 1.0), (0.5, -3.0)]
-    check_pathwise_gradient(Logistic, settings, expectation, lambda x: x * x)
+    check_pathwise_gradient(Logistic, settings, expectation, lambda x: x * x, number=number)

@@ -11,6 +11,7 @@ from oracles import (
     check_chi_squared,
     check_closed_form,
     check_log_prob,
+    every_size,
     stored,
 )
 from scipy import stats
@@ -172,9 +173,9 @@ def test_scores_of_samples_average_to_zero():
 
 
 def test_moments_and_mode_are_their_closed_forms():
-    check_closed_form(lambda d: d.mean, NegativeBinomial, SETTINGS, lambda a, b: mpmath.exp(a))
+    check_closed_form("mean", NegativeBinomial, SETTINGS, lambda a, b: mpmath.exp(a))
     check_closed_form(
-        lambda d: d.variance,
+        "variance",
         NegativeBinomial,
         SETTINGS,
         lambda a, b: mpmath.exp(a) + mpmath.exp(2 * a - b),
@@ -186,11 +187,12 @@ def test_moments_and_mode_are_their_closed_forms():
         assert int(distribution.mode) == int(jnp.argmax(log_probs(distribution, x)))
 
 
-def test_samples_pass_chi_squared():
+@every_size
+def test_samples_pass_chi_squared(number):
     # The oracle tabulates every count between the smallest and the largest.
     settings = [(a, b) for a, b in SETTINGS if a + np.logaddexp(0.0, a - b) < np.log(1e7)]
     assert len(settings) >= 10
-    check_chi_squared(NegativeBinomial, settings, mass)
+    check_chi_squared(NegativeBinomial, settings, mass, number=number)
 
 
 def test_another_shape_of_the_dispersion_is_refused(without_type_checks):

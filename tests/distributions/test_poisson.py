@@ -3,7 +3,14 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from oracles import TOLERANCES, assert_near, check_chi_squared, check_closed_form, check_log_prob
+from oracles import (
+    TOLERANCES,
+    assert_near,
+    check_chi_squared,
+    check_closed_form,
+    check_log_prob,
+    every_size,
+)
 from scipy import stats
 
 from jaxvae.distributions import Poisson
@@ -77,8 +84,8 @@ def test_masses_sum_to_one_and_whole_numbers_of_any_type_are_counts():
 
 
 def test_moments_and_mode_are_their_closed_forms():
-    check_closed_form(lambda d: d.mean, Poisson, SETTINGS, mpmath.exp)
-    check_closed_form(lambda d: d.variance, Poisson, SETTINGS, mpmath.exp)
+    check_closed_form("mean", Poisson, SETTINGS, mpmath.exp)
+    check_closed_form("variance", Poisson, SETTINGS, mpmath.exp)
     log_probs = jax.jit(jax.vmap(lambda d, x: d.log_prob(x), (None, 0)))
     x = jnp.arange(400.0)
     for rate in (0.3, 1.5, 17.2, 300.7):
@@ -91,8 +98,11 @@ def test_entropy_has_no_closed_form():
         Poisson(jnp.zeros(2)).entropy()
 
 
-def test_samples_pass_chi_squared():
-    check_chi_squared(Poisson, SETTINGS, lambda k, a: stats.poisson.pmf(k, np.exp(a)))
+@every_size
+def test_samples_pass_chi_squared(number):
+    check_chi_squared(
+        Poisson, SETTINGS, lambda k, a: stats.poisson.pmf(k, np.exp(a)), number=number
+    )
 
 
 @pytest.mark.parametrize("generator", ["rbg", "threefry2x32"])

@@ -9,6 +9,7 @@ from oracles import (
     check_log_prob_gradient,
     check_pathwise_gradient,
     draws,
+    every_size,
 )
 from scipy import stats
 
@@ -35,11 +36,11 @@ def test_gradients_of_log_prob_are_exact_and_zero_outside():
 
 def test_moments_and_entropy_are_their_closed_forms():
     e, pi = mpmath.exp, mpmath.pi
-    check_closed_form(lambda d: d.mean, Rayleigh, SETTINGS, lambda a: e(a) * mpmath.sqrt(pi / 2))
-    check_closed_form(lambda d: d.variance, Rayleigh, SETTINGS, lambda a: e(2 * a) * (4 - pi) / 2)
-    check_closed_form(lambda d: d.mode, Rayleigh, SETTINGS, e)
+    check_closed_form("mean", Rayleigh, SETTINGS, lambda a: e(a) * mpmath.sqrt(pi / 2))
+    check_closed_form("variance", Rayleigh, SETTINGS, lambda a: e(2 * a) * (4 - pi) / 2)
+    check_closed_form("mode", Rayleigh, SETTINGS, e)
     check_closed_form(
-        lambda d: d.entropy(),
+        "entropy",
         Rayleigh,
         SETTINGS,
         lambda a: 1 + a - mpmath.log(2) / 2 + mpmath.euler / 2,
@@ -65,12 +66,16 @@ def test_it_is_a_weibull_of_concentration_two_and_the_length_of_a_normal_vector(
     assert stats.ks_2samp(length, draws(Rayleigh, [(log_scale,)], seed=1)[0]).pvalue > 1e-3
 
 
-def test_samples_pass_kolmogorov_smirnov():
+@every_size
+def test_samples_pass_kolmogorov_smirnov(number):
     def cdf(x, log_scale):
         return stats.rayleigh.cdf(x, scale=np.exp(log_scale))
 
-    check_kolmogorov_smirnov(Rayleigh, SETTINGS, cdf)
+    check_kolmogorov_smirnov(Rayleigh, SETTINGS, cdf, number=number)
 
 
-def test_gradients_of_expectations_are_those_of_the_closed_form():
-    check_pathwise_gradient(Rayleigh, SETTINGS[2:8], lambda a: 2 * jnp.exp(2 * a), lambda x: x * x)
+@every_size
+def test_gradients_of_expectations_are_those_of_the_closed_form(number):
+    check_pathwise_gradient(
+        Rayleigh, SETTINGS[2:8], lambda a: 2 * jnp.exp(2 * a), lambda x: x * x, number=number
+    )

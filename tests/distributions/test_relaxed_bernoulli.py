@@ -9,6 +9,7 @@ from oracles import (
     check_kolmogorov_smirnov,
     check_log_prob,
     check_pathwise_gradient,
+    every_size,
 )
 from scipy import special, stats
 
@@ -130,26 +131,27 @@ def test_mean_is_exact():
         return mpmath.quad(integrand, sorted(c for c in cuts if abs(c) <= 80))
 
     with mpmath.workdps(20):
-        # Absolutely, as a probability: the complement is as exact.
-        def mean(relaxed):
-            return 1.0 + relaxed.mean
-
         settings = [s for s in SETTINGS if abs(s[0]) < 50]
-        check_closed_form(mean, RelaxedBernoulli, settings, lambda *a: 1 + exact(*a))
+        # Absolutely, as a probability: the complement is as exact.
+        check_closed_form("mean", RelaxedBernoulli, settings, exact, relative=False)
 
 
-def test_samples_pass_kolmogorov_smirnov():
+def each(logits, log_temperature):
+    """A variable for each pair, where an event shares one temperature."""
+    return jax.vmap(RelaxedBernoulli)(logits, log_temperature)
+
+
+@every_size
+def test_samples_pass_kolmogorov_smirnov(number):
     def cdf(x, logit, log_temperature):
         return special.expit(np.exp(log_temperature) * special.logit(x) - logit)
 
-    def make(logits, log_temperature):
-        return RelaxedBernoulli(logits, log_temperature.ravel()[0])
-
-    check_kolmogorov_smirnov(make, MODERATE, cdf)
+    check_kolmogorov_smirnov(each, MODERATE, cdf, number=number)
 
 
-def test_gradients_of_expectations_are_those_of_the_mean():
-    check_pathwise_gradient(RelaxedBernoulli, MODERATE[:3], lambda *a: RelaxedBernoulli(*a).mean)
+@every_size
+def test_gradients_of_expectations_are_those_of_the_mean(number):
+    check_pathwise_gradient(each, MODERATE[:3], lambda *a: RelaxedBernoulli(*a).mean, number=number)
 
 
 @pytest.mark.parametrize("log_temperature", [-4.6, 0.0, 4.6])

@@ -10,6 +10,7 @@ from oracles import (
     check_log_prob,
     check_log_prob_gradient,
     check_pathwise_gradient,
+    every_size,
 )
 from scipy import special
 
@@ -98,11 +99,9 @@ def test_gradients_of_log_prob_are_exact_in_value_parameters_and_bounds():
 
 
 def test_moments_and_entropy_are_their_closed_forms():
-    for which, compute in enumerate(
-        (lambda d: d.mean, lambda d: d.variance, lambda d: d.entropy())
-    ):
+    for which, name in enumerate(("mean", "variance", "entropy")):
         settings = SETTINGS + COARSE
-        check_closed_form(compute, TruncatedNormal, settings, lambda *p, i=which: moments(*p)[i])
+        check_closed_form(name, TruncatedNormal, settings, lambda *p, i=which: moments(*p)[i])
 
 
 def log_probability(x, loc, log_scale, low, high):
@@ -185,7 +184,8 @@ def test_the_transformation_inverts_the_cdf_exactly_with_exact_gradients():
                     assert np.all(error <= tolerance), (held, u, error)
 
 
-def test_samples_pass_kolmogorov_smirnov():
+@every_size
+def test_samples_pass_kolmogorov_smirnov(number):
     def cdf(x, loc, log_scale, low, high):
         # The tail that is farther from the centre, in logarithms, is exact in both.
         scale = np.exp(log_scale)
@@ -199,16 +199,17 @@ def test_samples_pass_kolmogorov_smirnov():
     # A narrow interval far from zero has too few floats for the test.
     settings = [s for s in SETTINGS if s[2] != 0.25 and s[1] < 20.0]
     more = [(-4.0, 0.0, 0.0, INF), (0.0, 1.0, -0.5, 8.0)]
-    check_kolmogorov_smirnov(TruncatedNormal, settings + more, cdf)
+    check_kolmogorov_smirnov(TruncatedNormal, settings + more, cdf, number=number)
 
 
-def test_gradients_of_expectations_are_those_of_the_closed_form():
+@every_size
+def test_gradients_of_expectations_are_those_of_the_closed_form(number):
     def expectation(loc, log_scale, low, high):
         law = TruncatedNormal(loc, log_scale, low, high)
         return law.variance + law.mean**2
 
     settings = [(0.0, 0.0, -1.0, 1.0), (-3.0, 0.5, 0.0, 2.0), (0.5, -1.0, -0.5, 4.0)]
-    check_pathwise_gradient(TruncatedNormal, settings, expectation, lambda x: x * x)
+    check_pathwise_gradient(TruncatedNormal, settings, expectation, lambda x: x * x, number=number)
 
 
 def test_gradients_of_moments_and_entropy_are_those_of_the_closed_forms():

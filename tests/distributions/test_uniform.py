@@ -8,6 +8,7 @@ from oracles import (
     check_log_prob,
     check_log_prob_gradient,
     check_pathwise_gradient,
+    every_size,
 )
 
 from jaxvae.distributions import Uniform
@@ -49,9 +50,9 @@ def test_gradients_of_log_prob_are_exact_and_zero_outside():
 
 def test_moments_and_entropy_are_their_closed_forms():
     e = mpmath.exp
-    check_closed_form(lambda d: d.mean, Uniform, SETTINGS, lambda a, b: a + e(b) / 2)
-    check_closed_form(lambda d: d.variance, Uniform, SETTINGS, lambda _, b: e(2 * b) / 12)
-    check_closed_form(lambda d: d.entropy(), Uniform, SETTINGS, lambda _, b: b)
+    check_closed_form("mean", Uniform, SETTINGS, lambda a, b: a + e(b) / 2)
+    check_closed_form("variance", Uniform, SETTINGS, lambda _, b: e(2 * b) / 12)
+    check_closed_form("entropy", Uniform, SETTINGS, lambda _, b: b)
 
 
 def test_every_sample_is_in_the_support():
@@ -71,18 +72,20 @@ def test_cdf_and_bounds():
     np.testing.assert_allclose(distribution.cdf(distribution.transform(u)), u, atol=3e-7)
 
 
-def test_samples_pass_kolmogorov_smirnov():
+@every_size
+def test_samples_pass_kolmogorov_smirnov(number):
     def cdf(x, low, log_width):
         return np.clip((x - low) / np.exp(log_width), 0.0, 1.0)
 
-    check_kolmogorov_smirnov(Uniform, [s for s in SAMPLED if s != (1e5, 9.0)], cdf)
+    check_kolmogorov_smirnov(Uniform, [s for s in SAMPLED if s != (1e5, 9.0)], cdf, number=number)
 
 
-def test_gradients_of_both_bounds_flow_through_the_sample():
+@every_size
+def test_gradients_of_both_bounds_flow_through_the_sample(number):
     def make(low, high):
         return Uniform.from_bounds(low, high)
 
     settings = [(0.0, 1.0), (-3.0, 2.0), (5.0, 5.5), (-1.0, 20.0)]
     check_pathwise_gradient(
-        make, settings, lambda a, b: (a * a + a * b + b * b) / 3, lambda x: x * x
+        make, settings, lambda a, b: (a * a + a * b + b * b) / 3, lambda x: x * x, number=number
     )

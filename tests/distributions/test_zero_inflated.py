@@ -11,6 +11,7 @@ from oracles import (
     check_chi_squared,
     check_closed_form,
     check_log_prob,
+    every_size,
     stored,
 )
 from scipy import stats
@@ -130,8 +131,8 @@ def test_moments_and_mode_are_those_of_the_masses():
         first = mean(log_mean, log_theta, logits)
         return second / (1 + mpmath.exp(logits)) - first**2
 
-    check_closed_form(lambda d: d.mean, zinb, SETTINGS, mean)
-    check_closed_form(lambda d: d.variance, zinb, SETTINGS, variance)
+    check_closed_form("mean", zinb, SETTINGS, mean)
+    check_closed_form("variance", zinb, SETTINGS, variance)
     log_probs = jax.jit(jax.vmap(lambda d, x: d.log_prob(x), (None, 0)))
     x = jnp.arange(3000.0)
     for parameters in SETTINGS[:9]:
@@ -139,7 +140,8 @@ def test_moments_and_mode_are_those_of_the_masses():
         assert int(distribution.mode) == int(jnp.argmax(log_probs(distribution, x)))
 
 
-def test_samples_pass_chi_squared():
+@every_size
+def test_samples_pass_chi_squared(number):
     def mass(k, log_mean, log_theta, logits):
         extra = 1 / (1 + np.exp(-logits))
         base = stats.nbinom.pmf(k, np.exp(log_theta), 1 / (1 + np.exp(log_mean - log_theta)))
@@ -148,8 +150,8 @@ def test_samples_pass_chi_squared():
     def mass_over_poisson(k, log_rate, logits):
         return mass(k, log_rate, 30.0, logits)
 
-    check_chi_squared(zinb, SETTINGS[:-1], mass)
-    check_chi_squared(zip_, [(1.0, 0.5), (3.0, -2.0)], mass_over_poisson)
+    check_chi_squared(zinb, SETTINGS[:-1], mass, number=number)
+    check_chi_squared(zip_, [(1.0, 0.5), (3.0, -2.0)], mass_over_poisson, number=number)
 
 
 def test_logits_of_another_shape_are_refused(without_type_checks):
