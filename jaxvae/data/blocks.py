@@ -54,7 +54,7 @@ def blocks(
         ValueError: if a number is out of range or the batch cannot be divided; on iteration, if
             the source or the transform fails, with the step and the rows.
     """
-    epoch_steps = steps_per_epoch(stream, batch_size)
+    epoch_steps = steps_per_epoch(len(stream.source), batch_size)
     positive("block_steps", block_steps)
     positive("process_count", process_count)
     for name, value in (("first_step", first_step), ("threads", threads)):

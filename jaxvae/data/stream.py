@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jaxvae._check import positive
 from jaxvae._types import PyTree
 
 
@@ -69,13 +70,15 @@ def stream(
     return Stream(source, seed, transform)
 
 
-def steps_per_epoch(stream: Stream, batch_size: int) -> int:
+def steps_per_epoch(num_rows: int, batch_size: int) -> int:
     """Count the whole batches of an epoch; the rows that fill no batch are left out of it.
 
     Raises:
-        ValueError: unless there is one at least.
+        ValueError: if there is none.
     """
-    rows = len(stream.source)
-    if not 0 < batch_size <= rows:
-        raise ValueError(f"batch_size expected 1 to {rows}, the number of rows, got {batch_size}")
-    return rows // batch_size
+    positive("batch_size", batch_size)
+    if num_rows < batch_size:
+        raise ValueError(
+            f"expected at least batch_size = {batch_size} rows, got {num_rows}; reduce batch_size"
+        )
+    return num_rows // batch_size

@@ -1,26 +1,30 @@
-"""Training of any loss: Python runs only between compiled chunks of steps."""
+"""Training of any loss: one compiled chunk of steps, called again and again by a Python loop."""
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
 from jax.sharding import Mesh
+from jax.stages import Compiled
 from tqdm.auto import tqdm
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.training.chunk import Loss, Prepare
-from jaxvae.training.devices import Layout, on_one_device
-from jaxvae.training.feeds import num_rows, open_feed
+from jaxvae.training.batches import num_rows, open_feed
+from jaxvae.training.chunk import train_chunk
+from jaxvae.training.devices import Layout, on_one_device, vectorised
 from jaxvae.training.loop import Callback, Loop, OnFailure
-from jaxvae.training.members import vectorised
-from jaxvae.training.prepare import autoencode
-from jaxvae.training.program import Program, Recipe
-from jaxvae.training.run import Run
-from jaxvae.training.start import starting_state
-from jaxvae.training.state import Optimiser, TrainState, skipping
+from jaxvae.training.optimiser import Optimiser, skipping
+from jaxvae.training.runs.run import Run
+from jaxvae.training.state import TrainState, initial_state, with_best
+from jaxvae.training.step import Loss, Prepare, TrainStep, autoencode
 
 
 class Fit(NamedTuple):
@@ -30,9 +34,10 @@ class Fit(NamedTuple):
         params: trained parameters, on one device; with several members, stacked along a leading
             axis.
         state: the whole final state; pass it back to ``fit`` to go on.
-        history: one flat dictionary per line; values are floats, or arrays over members.
+        history: one flat dictionary per log record; values are floats, or arrays over members.
         compile_seconds: time to trace and compile.
-        train_seconds: time between the lines, waiting for data included and callbacks excluded.
+        train_seconds: time spent in training and held-out evaluation, waiting for data included,
+            callbacks excluded.
         memory_bytes: of the compiled chunk: arguments, results and temporaries.
     """
 
@@ -70,9 +75,10 @@ def fit(
 ) -> Fit:
     """Maximise the mean surrogate of a loss over the rows of the data.
 
-    The order of the rows is a function of (key, epoch) and all noise one of (key, step), so the
-    same call gives the same parameters, and a run that continues from a state gives those of the
-    run that never stopped (with ``patience`` or ``keep_best``: of one that stopped at a line).
+    The order of the rows is a function of (key, epoch) and all noise is one of (key, step), so the
+    same call gives the same parameters. A run that is continued from a state ends with the
+    parameters of a run that was never stopped; with ``patience`` or ``keep_best`` this holds if it
+    was stopped at a log record, as the held-out rows are evaluated there.
 
     Args:
         loss: ``(params, example, *, key, settings) -> Estimate`` of ONE example, such as
@@ -93,21 +99,22 @@ def fit(
             of the hyperparameters) that returns one; None leaves the loss its default.
         hyperparameters: numbers that differ between members: a pytree of vectors, one entry for
             each member. With a single key all members share their randomness.
-        held_out: rows whose mean estimate is reported with each line and never trained on.
-        patience: lines without a higher held-out bound after which a member stops; None is never.
+        held_out: rows that are never trained on; each log record has their mean estimate.
+        patience: log records without a higher held-out bound after which a member stops; None is
+            never.
         keep_best: whether to keep the parameters (and their optimiser's state) with the highest
             held-out bound in ``state.watch.best``.
         on_failure: when a surrogate, gradient or parameter is not finite: ``raise``; ``skip``
-            updates whose gradient is not and count them (a hundred in a row are borne); or
+            updates whose gradient is not finite and count them (at most a hundred in a row); or
             ``halt`` (the member keeps the state before that step, while others train on).
-        log_every: steps between lines; an epoch by default.
+        log_every: steps between log records; an epoch by default.
         members: ``vectorised`` or ``one_by_one``, for several members.
         mesh: several devices, from ``device_mesh``: each takes its share of every batch, and the
             gradients are averaged. What a loss knows of its batch (the axis ``model.EXAMPLES``) is
             the device's share. An error within a step is NaN there.
         run: the folder of the run: log, checkpoints, Ctrl-C and SIGTERM, and resumption.
         profile: folder for a JAX profiler trace of one chunk (for TensorBoard or Perfetto).
-        callbacks: called with each line.
+        callbacks: called with each log record.
         progress: whether to show a progress bar.
 
     Returns:
@@ -124,11 +131,12 @@ def fit(
     _check_arguments(num_steps, held_out, patience, keep_best, on_failure)
     if on_failure == "skip":
         optimiser = skipping(optimiser)
-    state, count = starting_state(
-        init, optimiser, key, hyperparameters, keep_best=keep_best, run=run, num_steps=num_steps
+    state, count = _starting_state(init, optimiser, key, hyperparameters, keep_best)
+    state = _resumed(state, run, num_steps)
+    layout = Layout(mesh, batch_size, count, members)
+    train_step = TrainStep(
+        loss, optimiser, batch_size, prepare, settings, patience=patience, layout=layout
     )
-    layout = Layout(mesh, batch_size, count)
-    recipe = Recipe(loss, settings, prepare, optimiser, batch_size, patience, on_failure == "skip")
     first = int(state.step)
     with ExitStack() as stack:
         feed = stack.enter_context(closing(open_feed(data, batch_size, layout)))
@@ -138,21 +146,104 @@ def fit(
         if run is not None:
             stack.enter_context(run.interruptible())
         started = time.perf_counter()
-        state, kept = layout.put_state(state), layout.put_shared(held_out)
-        hyper, over = layout.put_members(hyperparameters), None if count is None else members
-        program = Program(recipe, layout, over, state, hyper, feed.upto(first, first)[0], kept)
+        state, held_out = layout.put_state(state), layout.put_shared(held_out)
+        hyperparameters, batches = layout.put_members(hyperparameters), feed.upto(first, first)[0]
+        shardings = layout.state_sharding(state), layout.shared
+        chunk = jax.jit(
+            layout.spread(partial(train_chunk, train_step)),
+            donate_argnums=0,
+            out_shardings=None if mesh is None else shardings,
+        )
+        numbers = layout.put_shared((np.int32(first), np.bool_(False)))
+        compiled = chunk.lower(state, hyperparameters, batches, held_out, *numbers).compile()
         compile_seconds = time.perf_counter() - started
         bar.set_description("training")
         # The rate that is shown is that of training alone.
         bar.unpause()
-        loop = Loop(program, state, hyper, feed, kept, on_failure, run, callbacks, bar, profile)
+        loop = Loop(
+            train_step, compiled, state, hyperparameters, feed, held_out,
+            on_failure, run, callbacks, bar, profile,
+        )  # fmt: skip
         loop.train(num_steps, every)
         if run is not None:
             run.save(loop.state)
             run.checkpoints.wait()
-    seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in loop.history)
+    seconds = sum(record["chunk_steps"] / record["steps_per_second"] for record in loop.history)
     params = on_one_device(loop.state.params)
-    return Fit(params, loop.state, loop.history, compile_seconds, seconds, program.memory())
+    return Fit(params, loop.state, loop.history, compile_seconds, seconds, _memory(compiled))
+
+
+def _starting_state(
+    init: Callable[[PRNGKey], PyTree] | TrainState,
+    optimiser: Optimiser,
+    key: Any,
+    hyperparameters: PyTree,
+    keep_best: bool,
+) -> tuple[TrainState, int | None]:
+    """The given state or a fresh one, and the number of members."""
+    count = _count(hyperparameters)
+    if isinstance(init, TrainState):
+        if key is not None:
+            raise ValueError("fit expected no key with a state, which has its own; leave key out")
+        keys = init.key
+    elif callable(init):
+        keys = _keys(key, count)
+    else:
+        raise ValueError(
+            "fit expected a function from a key to parameters, such as model.init, or a TrainState "
+            f"to go on from, got {type(init).__name__}"
+        )
+    found = None if keys.ndim == 0 else keys.shape[0]
+    if hyperparameters is not None and found != count:
+        raise ValueError(
+            f"hyperparameters expected vectors with one entry for each of {found or 1} members, "
+            f"got {count}"
+        )
+    if isinstance(init, TrainState):
+        return with_best(init, keep_best), found
+    return initial_state(init, optimiser, keys, hyperparameters, keep_best=keep_best), found
+
+
+def _resumed(state: TrainState, run: Run | None, num_steps: int) -> TrainState:
+    """The state of the run that is resumed, if there is one, or else the given state."""
+    if run is not None:
+        state = run.resume(state)
+    if int(state.step) > num_steps:
+        raise ValueError(
+            f"num_steps expected at least the {state.step} steps of the state, got {num_steps}"
+        )
+    return state
+
+
+def _keys(key: Any, count: int | None) -> Array:
+    typed = isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not typed or key.ndim > 1 or key.size == 0:
+        raise ValueError(
+            "fit expected a key for fresh parameters, or a vector of keys, got "
+            f"{key!r}; pass key=jax.random.key(seed)"
+        )
+    if key.ndim == 0 and count is not None:
+        return jax.vmap(lambda _: key)(jnp.arange(count))
+    return key
+
+
+def _count(hyperparameters: PyTree) -> int | None:
+    shapes = {np.shape(leaf) for leaf in jax.tree.leaves(hyperparameters)}
+    if not shapes or shapes == {()}:
+        return None
+    if len(shapes) > 1 or len(min(shapes)) != 1:
+        raise ValueError(
+            "hyperparameters expected vectors of one length, one entry for each member, got "
+            f"shapes {sorted(shapes)}"
+        )
+    return min(shapes)[0]
+
+
+def _memory(compiled: Compiled) -> dict[str, int]:
+    """Bytes of a compiled function on one device: arguments, results, temporaries, code."""
+    found = compiled.memory_analysis()
+    names = ("argument", "output", "temp", "generated_code")
+    return {name: int(getattr(found, f"{name}_size_in_bytes")) for name in names}
 
 
 def _bar(num_steps: int, first: int, progress: bool) -> tqdm:

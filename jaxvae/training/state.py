@@ -2,22 +2,19 @@
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jaxvae._types import PRNGKey, PyTree
+from jaxvae.training.optimiser import Optimiser, averaged_params, optimiser_of
 
-Optimiser: TypeAlias = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
-"""An optax optimiser, or a function of a member's hyperparameters that returns one."""
-
-
-CONSECUTIVE_SKIPS = 100
-"""Bad updates in a row that ``skipping`` bears; the next is taken, and spoils the parameters."""
+Choice = Literal["last", "best", "average"]
+"""Which parameters of a state: the last, the best by held-out bound, or the moving average."""
 
 
 class Purpose(IntEnum):
@@ -110,31 +107,24 @@ def initial_state(
     return state._replace(step=jnp.zeros((), jnp.int32))
 
 
-def optimiser_of(optimiser: Optimiser, hyperparameters: PyTree) -> optax.GradientTransformation:
-    """The optimiser of one member.
+def chosen_params(state: TrainState, which: Choice) -> PyTree:
+    """The last parameters of a state, the best that it kept, or their average.
 
     Raises:
-        ValueError: if it is neither an optimiser nor a function of hyperparameters that exist.
+        ValueError: if the state does not hold them.
     """
-    if isinstance(optimiser, optax.GradientTransformation):
-        return optimiser
-    if hyperparameters is None or not callable(optimiser):
+    if which == "last":
+        return state.params
+    if which == "average":
+        return averaged_params(state.optimiser)
+    if state.watch.best is None:
+        raise ValueError("the best parameters expected a fit with keep_best=True")
+    if np.any(np.asarray(state.watch.best_step) < 0):
         raise ValueError(
-            "expected an optax optimiser, such as optax.adam(1e-3), or with hyperparameters a "
-            f"function of them that returns one, got {optimiser!r}"
+            "the best parameters expected a finite held-out bound, and there was none; "
+            "look at the held-out rows, or train up to the first log record"
         )
-    return optimiser(hyperparameters)
-
-
-def skipping(optimiser: Optimiser) -> Optimiser:
-    """The optimiser that leaves out updates that are not finite, and counts them."""
-
-    def wrap(inner):
-        return optax.apply_if_finite(inner, CONSECUTIVE_SKIPS)
-
-    if isinstance(optimiser, optax.GradientTransformation):
-        return wrap(optimiser)
-    return lambda hyperparameters: wrap(optimiser_of(optimiser, hyperparameters))
+    return state.watch.best.params
 
 
 def with_best(state: TrainState, keep_best: bool) -> TrainState:

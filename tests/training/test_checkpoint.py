@@ -116,7 +116,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(
 
 def test_damage_to_the_arrays_themselves_is_seen(tmp_path, three, monkeypatch, capsys):
     """Whatever the storage says, arrays that are not those that were saved are refused."""
-    from jaxvae.training import checkpoint
+    from jaxvae.training.runs import checkpoint
 
     save_all(tmp_path, three)
     honest = checkpoint.digest

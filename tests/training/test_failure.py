@@ -241,7 +241,7 @@ def test_a_member_alone_may_halt_at_the_first_step_of_a_line(bad_step):
 
 
 def test_what_skipping_could_not_bear_is_blamed_where_the_parameters_were_spoilt(monkeypatch):
-    monkeypatch.setattr("jaxvae.training.state.CONSECUTIVE_SKIPS", 3)
+    monkeypatch.setattr("jaxvae.training.optimiser.CONSECUTIVE_SKIPS", 3)
     with pytest.raises(NonFiniteError, match=r"^the update of inference .* at step 8;"):
         start(poisoned(5, "gradient"), init, DATA, num_steps=20, on_failure="skip")
 

@@ -12,7 +12,7 @@ from problems import DATA, ROWS, assert_close, assert_identical, counting_loss, 
 
 import jaxvae
 from jaxvae import data
-from jaxvae.training import feeds, fit
+from jaxvae.training import batches, fit
 
 BATCH = 4
 PER_EPOCH = ROWS // BATCH
@@ -23,7 +23,7 @@ train = partial(fit, elbo, model.init, optimiser=optax.adam(1e-2), batch_size=BA
 
 @pytest.fixture(params=[1, 5, 256])
 def block_steps(request, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_BLOCK_STEPS", request.param)
+    monkeypatch.setattr(batches, "MAX_BLOCK_STEPS", request.param)
 
 
 @pytest.fixture(scope="module")

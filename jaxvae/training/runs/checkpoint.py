@@ -14,8 +14,7 @@ import optax
 from jax import Array
 
 from jaxvae._types import PyTree
-from jaxvae.training.average import Choice
-from jaxvae.training.state import Best, TrainState
+from jaxvae.training.state import Best, Choice, TrainState
 
 
 class Checkpoints:

@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.training.chunk import Loss, Prepare, Procedure, gradients, row_keys, update
+from jaxvae.training.batches import num_rows
 from jaxvae.training.devices import on_one_device
-from jaxvae.training.diagnosis import finite_groups
-from jaxvae.training.failure import RUN_TIME_ERRORS, Failure, load_failure, sentence_of
-from jaxvae.training.finite import all_finite, no_nan
-from jaxvae.training.prepare import autoencode
-from jaxvae.training.program import Recipe
-from jaxvae.training.state import Optimiser, TrainState, initial_state, skipping
+from jaxvae.training.failures.failure import RUN_TIME_ERRORS, Failure, load_failure, message_of
+from jaxvae.training.failures.finite import all_finite, finite_groups, no_nan
+from jaxvae.training.optimiser import Optimiser, skipping
+from jaxvae.training.state import TrainState, initial_state
+from jaxvae.training.step import Loss, Prepare, TrainStep, autoencode
 
 
 class Replay(NamedTuple):
@@ -89,25 +88,25 @@ def replay(
             lambda: initial_state(init, optimiser, jax.random.key(0), hyperparameters)
         )
         failure = load_failure(Path(failure), like, data, member)
-    size = jax.tree.leaves(failure.rows)[0].shape[0]
-    recipe = Recipe(loss, settings, prepare, optimiser, size, None)
-    procedure = recipe.procedure(hyperparameters)
+    train_step = TrainStep(
+        loss, optimiser, num_rows(failure.rows), prepare, settings, hyperparameters
+    )
     # On several devices an error that is raised would leave the others waiting.
     state = on_one_device(failure.state)
-    finite = _finite(procedure, state, failure.rows)
-    surrogates, bad_rows = _rows(procedure, state, failure.rows)
-    trace = _trace(procedure, state, failure.rows, bad_rows[0]) if bad_rows else ""
+    finite = _finite(train_step, state, failure.rows)
+    batch = failure.rows, *train_step.row_keys(state)
+    surrogates, bad_rows = _rows(train_step, state, batch)
+    trace = _trace(train_step, state, _row_at(batch, bad_rows[0])) if bad_rows else ""
     return Replay(failure, surrogates, bad_rows, finite, trace)
 
 
-def _finite(procedure: Procedure, state: TrainState, rows: PyTree) -> dict[str, bool]:
+def _finite(train_step: TrainStep, state: TrainState, rows: PyTree) -> dict[str, bool]:
     try:
-        step = jax.jit(lambda *a: gradients(procedure, *a))
-        gradient, estimate = jax.block_until_ready(step(state, rows))
+        gradient, estimate = jax.block_until_ready(jax.jit(train_step.gradient)(state, rows))
     except RUN_TIME_ERRORS as error:
-        _sentence(error)
+        _message(error)
         return {"surrogate": False}
-    after = jax.jit(lambda *a: update(procedure, *a))(state, gradient, estimate)
+    after = jax.jit(train_step.update)(state, gradient, estimate)
     return {
         "surrogate": bool(jnp.isfinite(estimate.surrogate)),
         **{f"gradient of {k}": bool(v) for k, v in finite_groups(gradient).items()},
@@ -116,34 +115,33 @@ def _finite(procedure: Procedure, state: TrainState, rows: PyTree) -> dict[str, 
     }
 
 
-def _rows(procedure: Procedure, state: TrainState, rows: PyTree) -> tuple[np.ndarray, list[int]]:
+def _rows(train_step: TrainStep, state: TrainState, batch: PyTree) -> tuple[np.ndarray, list[int]]:
     """The surrogate of each row, NaN where it raises an error, and which rows are bad."""
 
     @jax.jit
-    def one(arguments):
-        value, gradient = jax.value_and_grad(_of_row(procedure, state, *arguments))(state.params)
+    def one(row_and_keys):
+        surrogate = _surrogate(train_step, state, row_and_keys)
+        value, gradient = jax.value_and_grad(surrogate)(state.params)
         return value, all_finite((value, gradient))
 
-    def seen(arguments):
+    def seen(row_and_keys):
         try:
-            return jax.device_get(jax.block_until_ready(one(arguments)))
+            return jax.device_get(jax.block_until_ready(one(row_and_keys)))
         except RUN_TIME_ERRORS as error:
-            _sentence(error)
+            _message(error)
             return np.nan, False
 
-    batch = rows, *row_keys(state, procedure.batch_size)
-    found = [seen(_row_at(batch, i)) for i in range(procedure.batch_size)]
+    found = [seen(_row_at(batch, i)) for i in range(train_step.batch_size)]
     surrogates, good = map(np.asarray, zip(*found, strict=True))
     return surrogates, np.flatnonzero(~good).tolist()
 
 
-def _trace(procedure: Procedure, state: TrainState, rows: PyTree, index: int) -> str:
-    batch = rows, *row_keys(state, procedure.batch_size)
-    surrogate = _of_row(procedure, state, *_row_at(batch, index))
+def _trace(train_step: TrainStep, state: TrainState, row_and_keys: PyTree) -> str:
+    surrogate = _surrogate(train_step, state, row_and_keys)
     try:
         jax.block_until_ready(jax.jit(jax.grad(surrogate))(state.params))
     except RUN_TIME_ERRORS as error:
-        return _sentence(error)
+        return _message(error)
     try:
         with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
             jax.grad(surrogate)(state.params)
@@ -152,9 +150,9 @@ def _trace(procedure: Procedure, state: TrainState, rows: PyTree, index: int) ->
     return ""
 
 
-def _sentence(error: Exception) -> str:
-    """What a run-time error says; another error is none of the step's own, and raised again."""
-    said = sentence_of(error)
+def _message(error: Exception) -> str:
+    """What an error of the loss says; any other error is raised again."""
+    said = message_of(error)
     if said is None:
         raise error
     return said
@@ -165,5 +163,6 @@ def _row_at(batch: PyTree, index: int) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x)[index], batch)
 
 
-def _of_row(procedure: Procedure, state: TrainState, row: Any, *keys: Any) -> Callable:
-    return lambda params: procedure.estimator(params, state.step)(row, *keys).surrogate
+def _surrogate(train_step: TrainStep, state: TrainState, row_and_keys: Any) -> Callable:
+    """The surrogate of a row as a function of the parameters."""
+    return lambda params: train_step.estimator(params, state.step)(*row_and_keys).surrogate

@@ -9,10 +9,9 @@ import jax
 import numpy as np
 
 from jaxvae._types import PyTree
-from jaxvae.training.metrics_file import write_json
+from jaxvae.training.runs.files import FAILURE_FOLDER, write_json
 from jaxvae.training.state import TrainState
 
-FOLDER = "failure"
 RUN_TIME_ERRORS = (RuntimeError, ValueError)
 """What XLA makes of an error within a compiled function, as it is raised or waited for."""
 
@@ -60,7 +59,7 @@ class InterruptedStepError(FloatingPointError):
         super().__init__(f"between steps {first} and {stop}{where}: {sentence}")
 
 
-def sentence_of(error: Exception) -> str | None:
+def message_of(error: Exception) -> str | None:
     """What ``equinox.error_if`` was told to say, out of all that XLA says about it."""
     found = re.search(r"EquinoxRuntimeError: (.+)", str(error))
     return found.group(1) if found else None
@@ -85,7 +84,7 @@ def save_failure(folder: Path, failure: Failure) -> Path:
 
 
 def _place(folder: Path, member: int | None) -> Path:
-    return folder / FOLDER / ("" if member is None else f"member_{member}")
+    return folder / FAILURE_FOLDER / ("" if member is None else f"member_{member}")
 
 
 def load_failure(
@@ -104,7 +103,9 @@ def load_failure(
     """
     target = _place(folder, member)
     if not (target / "failure.json").exists():
-        found = ", ".join(path.name for path in (folder / FOLDER).glob("member_*")) or "none"
+        found = (
+            ", ".join(path.name for path in (folder / FAILURE_FOLDER).glob("member_*")) or "none"
+        )
         raise ValueError(
             f"expected a failed run in {folder}, found no "
             f"{target.relative_to(folder)}/failure.json there; members that failed: {found}"

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.metrics_file import summarise, write_json, write_text
+from jaxvae.training.runs.checkpoint import Checkpoints
+from jaxvae.training.runs.files import summarise, write_json, write_text
 from jaxvae.training.state import TrainState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""metrics.json: one flat object of finite numbers and strings."""
+"""Files of a run: JSON of finite numbers, each written in one piece."""
 
 import json
 import math
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+FAILURE_FOLDER = "failure"
+"""Where in a run's folder a failed step is kept."""
 
 
 def summarise(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ this slower loop, which looks at every gradient and every parameter.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,10 @@ from jax import Array
 from jaxtyping import Bool, Int
 
 from jaxvae._types import PyTree
-from jaxvae.training.chunk import Procedure, gradients, update
-from jaxvae.training.finite import all_finite, no_nan, where
-from jaxvae.training.rows import Feed, for_each_step
+from jaxvae.training.batches import Batches, for_each_step
+from jaxvae.training.failures.finite import finite_groups, no_nan, where
 from jaxvae.training.state import TrainState
+from jaxvae.training.step import TrainStep
 
 
 class Diagnosis(NamedTuple):
@@ -55,9 +56,10 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(
-    procedure: Procedure,
+    train_step: TrainStep,
     state: TrainState,
-    feed: Feed,
+    hyperparameters: PyTree,
+    batches: Batches,
     stop: Int[Array, ""],
     *,
     only_updates: bool = False,
@@ -65,20 +67,22 @@ def diagnose(
     """Train up to ``stop``, but stand still before the first step with something not finite.
 
     Args:
-        procedure: of the step.
+        train_step: how a step is taken.
         state: where the chunk began.
-        feed: its rows.
+        hyperparameters: the member's own.
+        batches: where the rows of its steps come from.
         stop: where it ended.
         only_updates: whether a surrogate and gradients may be bad, as their update is skipped.
 
     Returns:
         The state before that step (its ``step`` is ``stop`` all the same), and the diagnosis.
     """
+    train_step = replace(train_step, hyperparameters=hyperparameters)
 
     def take_step(carry, rows):
         state, diagnosis = carry
-        gradient, estimate = gradients(procedure, state, rows)
-        after = update(procedure, state, gradient, estimate)
+        gradient, estimate = train_step.gradient(state, rows)
+        after = train_step.update(state, gradient, estimate)
         found = Diagnosis(
             state.step,
             jnp.isfinite(estimate.surrogate),
@@ -98,24 +102,8 @@ def diagnose(
     groups = jax.tree.map(lambda flag: yes, finite_groups(state.params))
     fine = Diagnosis(jnp.full_like(state.step, -1), yes, groups, groups, yes)
     return for_each_step(
-        take_step,
-        lambda carry: carry[0].step,
-        state.key,
-        (state, fine),
-        feed,
-        stop=stop,
-        batch_size=procedure.batch_size,
-        own=procedure.layout.own,
+        take_step, (state, fine), batches, stop, train_step.batch_size, train_step.layout
     )
-
-
-def groups_of(params: PyTree) -> dict[str, PyTree]:
-    """The uppermost parts of parameters by name: ``generative`` and ``inference`` of ``Params``."""
-    parts: dict[str, list[Any]] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = jax.tree_util.keystr(path[:1], simple=True) if path else "the parameters"
-        parts.setdefault(name, []).append(leaf)
-    return parts
 
 
 def _nothing_to_report(found: Diagnosis, only_updates: bool) -> Bool[Array, ""]:
@@ -123,8 +111,3 @@ def _nothing_to_report(found: Diagnosis, only_updates: bool) -> Bool[Array, ""]:
     if not only_updates:
         flags += [found.surrogate, *jax.tree.leaves(found.gradient)]
     return jnp.all(jnp.array(flags))
-
-
-def finite_groups(tree: PyTree) -> dict[str, Array]:
-    """Whether all numbers of each group are finite."""
-    return {name: all_finite(part) for name, part in groups_of(tree).items()}

@@ -1,16 +1,20 @@
-"""The command line of an experiment, from its configuration's fields."""
+"""What an experiment needs around ``fit``: a command line, kept programs, a table of metrics."""
 
 import contextlib
 import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
 
-from jaxvae.training.compilation import use_compilation_cache
+from jaxvae.training.fit import Fit
+from jaxvae.training.runs.saved import parameters_sha256
+
+CACHE_VARIABLE = "JAXVAE_COMPILATION_CACHE"
 
 
 def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
@@ -47,6 +51,68 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
         # Everything is saved and closed; an orderly exit would wait for what still computes.
         os._exit(130)
     sys.exit(0)
+
+
+def use_compilation_cache(folder: str | Path | None = None) -> Path | None:
+    """Keep compiled programs between runs of the same program on the same machine.
+
+    Args:
+        folder: where; by default that which the variable JAXVAE_COMPILATION_CACHE names, or
+            ``compiled`` in the user's cache folder. The variable's value ``off`` switches it off.
+
+    Returns:
+        The folder, or None if it is switched off.
+    """
+    import pooch
+
+    named = folder or os.environ.get(CACHE_VARIABLE) or Path(pooch.os_cache("jaxvae")) / "compiled"
+    if str(named) == "off":
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(named))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return Path(named)
+
+
+def training_metrics(result: Fit, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Steps, times, rate, versions and the digest of the parameters.
+
+    Args:
+        result: of ``fit``; its compilation is that of the last part of a resumed run.
+        history: all lines of the run, ``Run.history()``: compiled training of every part counts.
+            Steps that a killed run took after its last line are counted at the mean rate.
+    """
+    steps = sum(line["chunk_steps"] for line in history)
+    seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in history)
+    rate = steps / seconds
+    device = jax.devices()[0]
+    return {
+        "steps": int(result.state.step),
+        "train_seconds": int(result.state.step) / rate,
+        "compile_seconds": result.compile_seconds,
+        "steps_per_second": rate,
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "jax_version": jax.__version__,
+        "parameters_sha256": parameters_sha256(result.params),
+    }
+
+
+def format_memory(sizes: Mapping[str, int]) -> str:
+    """The memory of a compiled chunk (``Fit.memory_bytes``) in MiB."""
+    shown = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in sizes.items())
+    return f"memory of the compiled chunk in MiB: {shown}"
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """A table of names and values, with the spread beside the mean where there is one."""
+    rows = []
+    for name, value in metrics.items():
+        if name.endswith("_sd") and name.removesuffix("_sd") in metrics:
+            continue
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        spread = metrics.get(f"{name}_sd")
+        rows.append((name, text if spread is None else f"{text} ± {spread:.2g}"))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 
 
 def _parse(config: type, description: str) -> Any:

@@ -1,27 +1,30 @@
-"""From a run's folder back to the model."""
+"""Models and parameters from files: the folder of a run, or a file that other programs read."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxvae import recipe as recipes
 from jaxvae._types import PyTree
 from jaxvae.model import LatentVariableModel
-from jaxvae.training.average import Choice
-from jaxvae.training.checkpoint import Checkpoints, digest
-from jaxvae.training.metrics_file import write_json
+from jaxvae.training.state import Choice
+from jaxvae.training.runs.checkpoint import Checkpoints, digest
+from jaxvae.training.runs.files import write_json
 from jaxvae.training.trained import Trained
 
-FORMAT = 2
+RUN_FORMAT = 2
 """Version of the layout of a run's folder."""
+PARAMS_FORMAT = "1"
+"""Version of the names and metadata of a safetensors file."""
 
 
 def save_model(folder: Path, recipe: Any, members: int | None) -> None:
     """Write model.json: how to build the model again, and how many members were trained."""
     described = None if recipe is None else recipes.to_json(recipe)
-    write_json(folder / "model.json", {"format": FORMAT, "recipe": described, "members": members})
+    write_json(folder / "model.json", {"format": RUN_FORMAT, "recipe": described, "members": members})
 
 
 def is_saved_model(path: Path) -> bool:
@@ -101,9 +104,73 @@ def read_model(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"expected the folder of a run with a model.json, got {folder}: {error}"
         ) from error
-    if saved.get("format") != FORMAT:
+    if saved.get("format") != RUN_FORMAT:
         raise ValueError(
-            f"expected a run of format {FORMAT} in {folder}, got {saved.get('format')!r}; "
+            f"expected a run of format {RUN_FORMAT} in {folder}, got {saved.get('format')!r}; "
             "load it with the version of jaxvae that saved it"
         )
     return saved
+
+
+def export_params(path: str | Path, params: PyTree) -> None:
+    """Write parameters into one safetensors file: their paths in the tree are the names.
+
+    Args:
+        path: the file; it must not exist.
+        params: pytree of arrays.
+
+    Raises:
+        ValueError: if the file exists.
+    """
+    from safetensors.numpy import save_file
+
+    if Path(path).exists():
+        raise ValueError(f"export_params expected a new file, got {path}, which exists")
+    arrays = {name: np.array(leaf, order="C") for name, leaf in _named(params).items()}
+    save_file(arrays, path, metadata={"jaxvae": PARAMS_FORMAT})
+
+
+def import_params(path: str | Path, like: PyTree) -> PyTree:
+    """Read parameters that ``export_params`` wrote.
+
+    Args:
+        path: the file.
+        like: a pytree of the same structure, shapes and dtypes, real or abstract, such as
+            ``jax.eval_shape(model.init, jax.random.key(0))``.
+
+    Raises:
+        ValueError: if the file is none of these parameters; the message says what differs.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"expected a safetensors file, got {path}: {error}") from error
+    if metadata.get("jaxvae") != PARAMS_FORMAT:
+        raise ValueError(
+            f"expected parameters of jaxvae's format {PARAMS_FORMAT} in {path}, got metadata "
+            f"{json.dumps(metadata)}"
+        )
+    wanted = {name: _describe(leaf) for name, leaf in _named(like).items()}
+    found = {name: _describe(leaf) for name, leaf in arrays.items()}
+    differing = [
+        f"{name}: expected {wanted.get(name, 'nothing')}, got {found.get(name, 'nothing')}"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+    if differing:
+        raise ValueError(f"the parameters in {path} are of another model: {'; '.join(differing)}")
+    leaves = [jax.numpy.asarray(arrays[name]) for name in _named(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def _describe(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"

@@ -1,16 +1,46 @@
-"""The exponential moving average of the parameters."""
+"""Optimisers that depend on a member, that leave out bad updates, that average parameters."""
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxvae._types import PyTree
-from jaxvae.training.state import TrainState
 
-Choice = Literal["last", "best", "average"]
+Optimiser: TypeAlias = optax.GradientTransformation | Callable[[Any], optax.GradientTransformation]
+"""An optax optimiser, or a function of a member's hyperparameters that returns one."""
+
+CONSECUTIVE_SKIPS = 100
+"""Bad updates in a row that ``skipping`` leaves out; one more is applied, and is an error."""
+
+
+def optimiser_of(optimiser: Optimiser, hyperparameters: PyTree) -> optax.GradientTransformation:
+    """The optimiser of one member.
+
+    Raises:
+        ValueError: if it is neither an optimiser nor a function of hyperparameters that exist.
+    """
+    if isinstance(optimiser, optax.GradientTransformation):
+        return optimiser
+    if hyperparameters is None or not callable(optimiser):
+        raise ValueError(
+            "expected an optax optimiser, such as optax.adam(1e-3), or with hyperparameters a "
+            f"function of them that returns one, got {optimiser!r}"
+        )
+    return optimiser(hyperparameters)
+
+
+def skipping(optimiser: Optimiser) -> Optimiser:
+    """The optimiser that leaves out updates that are not finite, and counts them."""
+
+    def wrap(inner):
+        return optax.apply_if_finite(inner, CONSECUTIVE_SKIPS)
+
+    if isinstance(optimiser, optax.GradientTransformation):
+        return wrap(optimiser)
+    return lambda hyperparameters: wrap(optimiser_of(optimiser, hyperparameters))
 
 
 class AverageState(NamedTuple):
@@ -33,7 +63,7 @@ def with_average(
     $$\bar\theta_t = \rho\,\bar\theta_{t-1} + (1 - \rho)\,\theta_t,\qquad \bar\theta_0 = \theta_0$$
 
     Training itself is unchanged. As the average is part of the optimiser's state, it is saved and
-    resumed with it; ``averaged_params(state)`` takes it out.
+    resumed with it; ``averaged_params`` reads it.
 
     Args:
         optimiser: any optax optimiser.
@@ -58,31 +88,11 @@ def with_average(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def chosen_params(state: TrainState, which: Choice) -> PyTree:
-    """The last parameters of a state, the best that it kept, or their average.
-
-    Raises:
-        ValueError: if the state holds none of these.
-    """
-    if which == "last":
-        return state.params
-    if which == "average":
-        return averaged_params(state.optimiser)
-    if state.watch.best is None:
-        raise ValueError("the best parameters expected a fit with keep_best=True")
-    if np.any(np.asarray(state.watch.best_step) < 0):
-        raise ValueError(
-            "the best parameters expected a finite held-out bound, and there was none; "
-            "look at the held-out rows, or train up to a line of the log"
-        )
-    return state.watch.best.params
-
-
 def averaged_params(optimiser_state: PyTree) -> PyTree:
-    """The average that ``with_average`` keeps, out of the state of an optimiser.
+    """The average that ``with_average`` keeps in the state of its optimiser.
 
     Raises:
-        ValueError: if it keeps none.
+        ValueError: if the optimiser was not made by ``with_average``.
     """
     found = optax.tree_utils.tree_get(optimiser_state, "average")
     if found is None:

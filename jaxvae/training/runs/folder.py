@@ -12,11 +12,10 @@ import jax
 from filelock import FileLock, Timeout
 
 from jaxvae._types import PyTree
-from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.failure import FOLDER as FAILURE_FOLDER
-from jaxvae.training.metrics_file import to_json, write_text
-from jaxvae.training.run import Run
-from jaxvae.training.saved import is_saved_model, read_model, save_model
+from jaxvae.training.runs.checkpoint import Checkpoints
+from jaxvae.training.runs.files import FAILURE_FOLDER, to_json, write_text
+from jaxvae.training.runs.run import Run
+from jaxvae.training.runs.saved import is_saved_model, read_model, save_model
 
 
 @contextmanager

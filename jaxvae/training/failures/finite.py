@@ -29,3 +29,15 @@ def _all(good: Callable[[Array], Array], tree: PyTree) -> Bool[Array, ""]:
 def where(condition: Bool[Array, ""], first: Any, second: Any) -> Any:
     """``jnp.where`` on every leaf of two trees of one structure."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
+
+
+def finite_groups(tree: PyTree) -> dict[str, Bool[Array, ""]]:
+    """Whether all numbers are finite, for each of the uppermost parts of parameters by its name.
+
+    These are ``generative`` and ``inference`` for ``Params``.
+    """
+    parts: dict[str, list[Any]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = jax.tree_util.keystr(path[:1], simple=True) if path else "the parameters"
+        parts.setdefault(name, []).append(leaf)
+    return {name: all_finite(part) for name, part in parts.items()}
