@@ -34,7 +34,7 @@ class Resident(NamedTuple):
 
     @property
     def specs(self) -> Any:
-        """Which part of it each device holds: all."""
+        """How it is split over devices: each holds all of it."""
         return P()
 
 
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
     @property
     def specs(self) -> Any:
-        """Which part of it each device holds: its share of every batch."""
+        """How it is split over devices: each holds its share of every batch."""
         return Block(P(), BATCH_ROWS)  # pyright: ignore[reportArgumentType]
 
 
@@ -66,7 +66,7 @@ def batch_of(
     batch_size: int,
     layout: Layout = ONE_DEVICE,
 ) -> PyTree:
-    """The batch of a step that is not a training step: for a shape, or to look at a failure."""
+    """The batch of any step, outside the loop of training."""
     if isinstance(batches, Block):
         return _of_block(batches, step)
     size = num_rows(batches.data)
@@ -83,9 +83,10 @@ def for_each_step(
     batch_size: int,
     layout: Layout,
 ) -> Any:
-    """Call ``take_step(carry, rows)`` up to a step, which like the first one is traced.
+    """Call ``take_step(carry, rows)`` for each step from that of the state up to ``stop``.
 
-    Resident data are a loop over epochs, each of which sorts once, around a loop over batches.
+    Both may be traced. For resident data a loop over epochs, each of which sorts once, encloses a
+    loop over batches.
 
     Args:
         take_step: from a carry and a device's share of the batch to the next carry.
@@ -119,9 +120,10 @@ def for_each_step(
 
 
 def random_order(key: PRNGKey, size: int) -> Int[Array, " rows"]:
-    """A permutation by one sort of random bits, where ``jax.random.permutation`` sorts twice.
+    """A random permutation, by one sort of random bits instead of two.
 
-    The second sort is there for ties, of which 60,000 rows have half a pair on average.
+    ``jax.random.permutation`` sorts a second time because of ties; 60,000 rows have half a pair
+    of equal bits on average.
     """
     return jnp.argsort(jax.random.bits(key, (size,)))
 

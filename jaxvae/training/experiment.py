@@ -1,4 +1,4 @@
-"""What an experiment needs around ``fit``: a command line, kept programs, a table of metrics."""
+"""What an experiment needs around ``fit``: a command line, a compilation cache, its metrics."""
 
 import contextlib
 import io
@@ -20,22 +20,22 @@ CACHE_VARIABLE = "JAXVAE_COMPILATION_CACHE"
 def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
     """Parse the arguments into a configuration, run the experiment, and leave the process.
 
-    A ValueError is the user's to mend: it is printed without a traceback and the exit status is 2,
-    as for an unknown option. A run that diverged and a file that cannot be written exit with 1,
-    Ctrl-C and SIGTERM with 130. Compiled programs are kept between runs:
-    ``use_compilation_cache``.
+    The exit status is 2 after a ``ValueError`` or an unknown option, which the user can correct
+    and whose message is printed without a traceback; 1 after a run that diverged or a file that
+    could not be written; and 130 after Ctrl-C or SIGTERM. Compiled programs are kept between runs
+    (``use_compilation_cache``).
 
     Args:
         main: the experiment; its module's docstring is the help text.
-        config: a frozen dataclass with a docstring for each field; fields that are dataclasses
-            are groups of options, and one named ``devices`` says how many processes there are.
+        config: a frozen dataclass with a docstring for each field. Fields that are dataclasses
+            are groups of options; the one named ``devices`` says how many processes there are.
     """
     try:
         values = _parse(config, str(sys.modules[main.__module__].__doc__))
         use_compilation_cache()
         _join_processes(getattr(values, "devices", None))
         if getattr(getattr(values, "running", None), "seeds", 1) > 1:
-            # Each processor of a CPU is a device then, and trains seeds of its own.
+            # Each processor of a CPU becomes a device, and trains seeds of its own.
             jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
         main(values)
     except ValueError as error:
@@ -48,7 +48,7 @@ def command_line(main: Callable[[Any], Any], config: type) -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        # Everything is saved and closed; an orderly exit would wait for what still computes.
+        # Everything is saved and closed; an orderly exit would wait for computations in progress.
         os._exit(130)
     sys.exit(0)
 
@@ -57,11 +57,12 @@ def use_compilation_cache(folder: str | Path | None = None) -> Path | None:
     """Keep compiled programs between runs of the same program on the same machine.
 
     Args:
-        folder: where; by default that which the variable JAXVAE_COMPILATION_CACHE names, or
-            ``compiled`` in the user's cache folder. The variable's value ``off`` switches it off.
+        folder: where to keep them. By default this is the folder that the environment variable
+            JAXVAE_COMPILATION_CACHE names, or else ``compiled`` in the user's cache folder; the
+            value ``off`` of the variable switches the cache off.
 
     Returns:
-        The folder, or None if it is switched off.
+        The folder, or None if the cache is switched off.
     """
     import pooch
 
@@ -74,15 +75,15 @@ def use_compilation_cache(folder: str | Path | None = None) -> Path | None:
 
 
 def training_metrics(result: Fit, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Steps, times, rate, versions and the digest of the parameters.
+    """Steps, times, rate, device, version and the digest of the parameters.
 
     Args:
-        result: of ``fit``; its compilation is that of the last part of a resumed run.
-        history: all lines of the run, ``Run.history()``: compiled training of every part counts.
-            Steps that a killed run took after its last line are counted at the mean rate.
+        result: of ``fit``; the time to compile is that of the last part of a resumed run.
+        history: all log records of the run, ``Run.history()``, those of its earlier parts included.
+            Steps that a killed run took after its last record are counted at the mean rate.
     """
-    steps = sum(line["chunk_steps"] for line in history)
-    seconds = sum(line["chunk_steps"] / line["steps_per_second"] for line in history)
+    steps = sum(record["chunk_steps"] for record in history)
+    seconds = sum(record["chunk_steps"] / record["steps_per_second"] for record in history)
     rate = steps / seconds
     device = jax.devices()[0]
     return {
@@ -129,7 +130,7 @@ def _parse(config: type, description: str) -> Any:
 
 
 def _first_paragraph(box: str) -> str:
-    """What tyro says in its box before the first rule, in one line."""
+    """The first paragraph of the box in which tyro prints an error, as one line."""
     inside = [line.strip("│ ") for line in box.splitlines()[1:]]
     said = []
     for line in inside:

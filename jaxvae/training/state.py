@@ -1,4 +1,4 @@
-"""The state of a training run, and the randomness that follows from it."""
+"""The state of training, and the random keys that follow from it."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -18,7 +18,7 @@ Choice = Literal["last", "best", "average"]
 
 
 class Purpose(IntEnum):
-    """Purposes that randomness is drawn for: each is a stream of its own below the root key."""
+    """What random numbers are drawn for: each purpose has keys of its own."""
 
     INIT = 0
     ORDER = 1
@@ -28,7 +28,7 @@ class Purpose(IntEnum):
 
 
 def purpose_key(root: PRNGKey, purpose: Purpose, index: Int[Array, ""] | int = 0) -> PRNGKey:
-    """The key of a purpose at an epoch or step: a function of (seed, index) and nothing else."""
+    """The key of a purpose at an epoch or step, a function of the seed and this index alone."""
     return jax.random.fold_in(jax.random.fold_in(root, purpose), index)
 
 
@@ -40,15 +40,15 @@ class Best(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What decides whether a member trains on.
+    """What decides whether a member goes on training.
 
     Attributes:
         failed_at: step at which something was not finite, or -1; the state is the one before it.
-        stopped_at: step at which patience ended, or -1.
+        stopped_at: step at which patience ran out, or -1.
         best_bound: highest held-out bound so far, nats.
         best_step: its step, or -1.
-        stale: held-out evaluations since then.
-        best: the state of ``best_step``, where it is kept.
+        stale: number of held-out evaluations since then.
+        best: parameters and optimiser state of ``best_step``, or None if they are not kept.
     """
 
     failed_at: Int[Array, "*members"]
@@ -60,22 +60,22 @@ class Watch(NamedTuple):
 
     @property
     def alive(self) -> Bool[Array, "*members"]:
-        """Whether a member still trains."""
+        """Whether a member goes on training."""
         return (self.failed_at < 0) & (self.stopped_at < 0)
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes, and the key that never changes.
+    """Everything that a step changes, and the key, which no step changes.
 
     With several members every leaf but ``step`` has a leading axis of members. A member that has
-    failed or stopped keeps the state of that moment while ``step`` goes on.
+    failed or stopped keeps its state while ``step`` goes on.
 
     Attributes:
         params: the parameters.
         optimiser: the state of the optax optimiser.
         key: root of all randomness of this member.
-        step: number of steps taken, shared by all members.
-        watch: whether a member trains on, and its best parameters.
+        step: number of steps taken, the same for all members.
+        watch: whether a member goes on training, and its best parameters.
     """
 
     params: PyTree
@@ -133,7 +133,7 @@ def with_best(state: TrainState, keep_best: bool) -> TrainState:
         return state
     watch = state.watch._replace(best=None)
     if keep_best:
-        # What was best before is not at hand, so the search begins anew.
+        # The parameters of the best step so far were not kept, so the search begins anew.
         watch = watch._replace(
             best=Best(state.params, state.optimiser),
             best_bound=jnp.full_like(watch.best_bound, -jnp.inf),

@@ -1,8 +1,8 @@
-"""What went wrong, and at which step: the steps of a chunk once more, each looked at closely.
+"""Which step of a chunk failed, and what was not finite in it.
 
-Training itself only watches the surrogate, and the parameters at the end of a chunk, which costs
-nothing. When either is not finite, the chunk is repeated from the state that it began with by
-this slower loop, which looks at every gradient and every parameter.
+Training itself checks only the surrogate of each step, and the parameters at the end of a chunk,
+which costs nothing. When either is not finite, this slower loop repeats the chunk from its first
+state and checks every gradient and every parameter.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from jaxvae.training.step import TrainStep
 
 
 class Diagnosis(NamedTuple):
-    """The first step at which something was not finite, in the order in which it is computed.
+    """The first step with a number that was not finite; quantities in the order of computation.
 
     Attributes:
         step: the step, or -1 if there was none.
@@ -47,8 +47,8 @@ class Diagnosis(NamedTuple):
         """The first quantity that was not finite, with its group."""
         if not self.surrogate and not only_updates:
             return "the surrogate"
-        looked_at = {} if only_updates else {"gradient": self.gradient}
-        for name, groups in (looked_at | {"update": self.params}).items():
+        checked = {} if only_updates else {"gradient": self.gradient}
+        for name, groups in (checked | {"update": self.params}).items():
             bad = [group for group, finite in groups.items() if not finite]
             if bad:
                 return f"the {name} of {' and '.join(bad)}"
@@ -64,18 +64,18 @@ def diagnose(
     *,
     only_updates: bool = False,
 ) -> tuple[TrainState, Diagnosis]:
-    """Train up to ``stop``, but stand still before the first step with something not finite.
+    """Train up to ``stop``, but make no update from the first step with a bad number on.
 
     Args:
         train_step: how a step is taken.
         state: where the chunk began.
         hyperparameters: the member's own.
-        batches: where the rows of its steps come from.
+        batches: where the rows of each step come from.
         stop: where it ended.
-        only_updates: whether a surrogate and gradients may be bad, as their update is skipped.
+        only_updates: whether bad surrogates and gradients are none, as their update is skipped.
 
     Returns:
-        The state before that step (its ``step`` is ``stop`` all the same), and the diagnosis.
+        The state before that step (though with ``stop`` as its step), and the diagnosis.
     """
     train_step = replace(train_step, hyperparameters=hyperparameters)
 
@@ -90,7 +90,7 @@ def diagnose(
             finite_groups(after.params),
             no_nan(after.optimiser),
         )
-        good = _nothing_to_report(found, only_updates)
+        good = _all_good(found, only_updates)
         first = (diagnosis.step < 0) & ~good
         diagnosis = where(first, found, diagnosis)
         kept = where(
@@ -106,7 +106,7 @@ def diagnose(
     )
 
 
-def _nothing_to_report(found: Diagnosis, only_updates: bool) -> Bool[Array, ""]:
+def _all_good(found: Diagnosis, only_updates: bool) -> Bool[Array, ""]:
     flags = [*jax.tree.leaves(found.params), found.optimiser]
     if not only_updates:
         flags += [found.surrogate, *jax.tree.leaves(found.gradient)]

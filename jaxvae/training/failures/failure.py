@@ -1,4 +1,4 @@
-"""A step with something that is not finite: how it is told, kept, and looked at again."""
+"""A failed step: the error that reports it, and the files that it is kept in."""
 
 import json
 import re
@@ -13,15 +13,15 @@ from jaxvae.training.runs.files import FAILURE_FOLDER, write_json
 from jaxvae.training.state import TrainState
 
 RUN_TIME_ERRORS = (RuntimeError, ValueError)
-"""What XLA makes of an error within a compiled function, as it is raised or waited for."""
+"""As what XLA raises an error within a compiled function."""
 
 
 class Failure(NamedTuple):
-    """The step, and all that is needed to take it again.
+    """A step with a number that is not finite, and all that is needed to repeat it.
 
     Attributes:
-        step: number of updates before it.
-        member: which member, or None for a run without members.
+        step: number of updates before the failed one.
+        member: which member, or None for a run without an axis of members.
         quantity: what was not finite, with its group of parameters.
         state: of that member, before the step.
         rows: the batch.
@@ -34,39 +34,39 @@ class Failure(NamedTuple):
     rows: PyTree
 
     def describe(self) -> str:
-        """One line: step, quantity, member."""
+        """Quantity, member and step in a sentence."""
         whose = "" if self.member is None else f" of member {self.member}"
         return f"{self.quantity}{whose} was not finite at step {self.step}"
 
 
 class NonFiniteError(FloatingPointError):
-    """Training met something that is not finite; ``failure`` holds the state and the batch."""
+    """A number in training was not finite; ``failure`` holds the state and the batch."""
 
     def __init__(self, failure: Failure, where: str = ""):
         self.failure = failure
-        ways = "try a smaller learning rate, clip gradients (optax.clip_by_global_norm)"
+        advice = "try a smaller learning rate, clip gradients (optax.clip_by_global_norm)"
         if failure.step == 0:
-            ways = "nothing has been learnt yet, so look at the range of the data and at the model"
+            advice = "this is the first step, so check the range of the data and the model"
         super().__init__(
-            f"{failure.describe()}{where}; {ways}, or look at the step with jaxvae.training.replay"
+            f"{failure.describe()}{where}; {advice}, or repeat the step with jaxvae.training.replay"
         )
 
 
 class InterruptedStepError(FloatingPointError):
-    """A compiled step raised an error of its own, such as a solve that failed."""
+    """The loss raised an error within a compiled step, such as that of a solve that failed."""
 
-    def __init__(self, first: int, stop: int, sentence: str, where: str = ""):
-        super().__init__(f"between steps {first} and {stop}{where}: {sentence}")
+    def __init__(self, first: int, stop: int, message: str, where: str = ""):
+        super().__init__(f"between steps {first} and {stop}{where}: {message}")
 
 
 def message_of(error: Exception) -> str | None:
-    """What ``equinox.error_if`` was told to say, out of all that XLA says about it."""
+    """The message given to ``equinox.error_if``, without what XLA adds; None for other errors."""
     found = re.search(r"EquinoxRuntimeError: (.+)", str(error))
     return found.group(1) if found else None
 
 
 def save_failure(folder: Path, failure: Failure) -> Path:
-    """Write state, batch and a description into FOLDER/failure, or below it for a member."""
+    """Write state, batch and a description into the run's folder, and return where they are."""
     target = _place(folder, failure.member)
     target.mkdir(parents=True, exist_ok=True)
     plain = _without_watch(failure.state, jax.random.key_data(failure.state.key))
@@ -93,13 +93,13 @@ def load_failure(
     """Read what ``save_failure`` wrote.
 
     Args:
-        folder: the run's.
+        folder: of the run.
         like: a state of the same structure.
         rows_like: a batch or the whole data, of the same structure.
         member: which of several that failed.
 
     Raises:
-        ValueError: if there is no failure in the folder, or its structure is another.
+        ValueError: if there is no failure in the folder, or it is one of another structure.
     """
     target = _place(folder, member)
     if not (target / "failure.json").exists():
@@ -118,7 +118,7 @@ def load_failure(
 
 
 def _without_watch(state: TrainState, key: Any) -> TrainState:
-    # The watch does not matter to a step, and npz knows no keys.
+    # A step does not depend on the watch; npz cannot store keys.
     return state._replace(key=key, watch=None)  # pyright: ignore[reportArgumentType]
 
 
@@ -128,7 +128,7 @@ def _read(path: Path, like: PyTree) -> Any:
     structure = jax.tree.structure(like)
     if structure.num_leaves != len(leaves):
         raise ValueError(
-            f"expected {structure.num_leaves} arrays in {path}, found {len(leaves)}; give the "
+            f"expected {structure.num_leaves} arrays in {path}, found {len(leaves)}; pass the "
             "model, the optimiser and the data of the run that failed"
         )
     return jax.tree.unflatten(structure, leaves)

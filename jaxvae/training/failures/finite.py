@@ -1,4 +1,4 @@
-"""Whether trees of numbers are finite, and choosing between two."""
+"""Whether the numbers of a tree are finite, and a choice between two trees."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def no_nan(tree: PyTree) -> Bool[Array, ""]:
-    """Whether no number of a tree is NaN; an optimiser's best value so far may well be infinite."""
+    """Whether no number of a tree is NaN: the initial best value of an optimiser is infinite."""
     return _all(lambda leaf: ~jnp.isnan(leaf), tree)
 
 

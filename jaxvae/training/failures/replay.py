@@ -1,13 +1,15 @@
-"""A failed step, taken again eagerly: which rows, which operation."""
+"""A failed step repeated: which rows it failed for, and in which operation."""
 
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Int
 
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.training.batches import num_rows
@@ -20,17 +22,17 @@ from jaxvae.training.step import Loss, Prepare, TrainStep, autoencode
 
 
 class Replay(NamedTuple):
-    """What a failed step looks like from near.
+    """What a repeated step shows.
 
     Attributes:
-        failure: the step that was replayed.
+        failure: the step that was repeated.
         surrogates: of each row of the batch, nats.
         bad_rows: rows whose surrogate or gradient is not finite.
-        finite: name of each quantity and group of parameters to whether it was finite, in the
-            order in which they are computed.
-        trace: of the first bad row: the sentence of an error, such as that of a solve that failed,
-            or else a traceback of the first operation with a non-finite result; empty if there is
-            no bad row.
+        finite: whether each quantity of each group of parameters was finite, in the order in which
+            they are computed.
+        trace: of the first bad row: the message of an error, such as that of a solve that failed,
+            or else a traceback to the first operation whose result was not finite; empty if there
+            is no bad row.
     """
 
     failure: Failure
@@ -64,22 +66,22 @@ def replay(
     skipped: bool = False,
     member: int | None = None,
 ) -> Replay:
-    """Take a failed step again, row by row, and the first bad row operation by operation.
+    """Repeat a failed step row by row, and its first bad row operation by operation.
 
     Args:
-        failure: of a ``NonFiniteError``, or the folder of the run that met it.
-        loss: as given to ``fit``, as are all that follow.
-        init: key to fresh parameters, for their structure.
-        data: for the structure of a row; needed with a folder.
-        optimiser: likewise.
+        failure: of a ``NonFiniteError``, or the folder of the run that raised it.
+        loss: that of the fit, like all arguments below.
+        init: key to fresh parameters, read for their structure only.
+        data: read for the structure of a row only; needed with a folder.
+        optimiser: that of the fit.
         prepare: row to example.
         settings: of the loss.
-        hyperparameters: of the member that failed, single numbers.
-        skipped: whether the fit was one with ``on_failure="skip"``.
-        member: which of several that failed, with a folder.
+        hyperparameters: the numbers of the member that failed.
+        skipped: whether the fit had ``on_failure="skip"``.
+        member: which of the members that failed, with a folder.
 
     Raises:
-        ValueError: if the folder holds no failure, or one of another model or optimiser.
+        ValueError: if the folder holds no failure, or that of another model or optimiser.
     """
     if skipped:
         optimiser = skipping(optimiser)
@@ -91,12 +93,11 @@ def replay(
     train_step = TrainStep(
         loss, optimiser, num_rows(failure.rows), prepare, settings, hyperparameters
     )
-    # On several devices an error that is raised would leave the others waiting.
+    # On one device: if one of several raises an error, the others wait for it in vain.
     state = on_one_device(failure.state)
     finite = _finite(train_step, state, failure.rows)
-    batch = failure.rows, *train_step.row_keys(state)
-    surrogates, bad_rows = _rows(train_step, state, batch)
-    trace = _trace(train_step, state, _row_at(batch, bad_rows[0])) if bad_rows else ""
+    surrogates, bad_rows = _rows(train_step, state, failure.rows)
+    trace = _trace(train_step, state, failure.rows, bad_rows[0]) if bad_rows else ""
     return Replay(failure, surrogates, bad_rows, finite, trace)
 
 
@@ -115,29 +116,29 @@ def _finite(train_step: TrainStep, state: TrainState, rows: PyTree) -> dict[str,
     }
 
 
-def _rows(train_step: TrainStep, state: TrainState, batch: PyTree) -> tuple[np.ndarray, list[int]]:
+def _rows(train_step: TrainStep, state: TrainState, rows: PyTree) -> tuple[np.ndarray, list[int]]:
     """The surrogate of each row, NaN where it raises an error, and which rows are bad."""
 
     @jax.jit
-    def one(row_and_keys):
-        surrogate = _surrogate(train_step, state, row_and_keys)
+    def one(index):
+        surrogate = _surrogate_of_row(train_step, state, rows, index)
         value, gradient = jax.value_and_grad(surrogate)(state.params)
         return value, all_finite((value, gradient))
 
-    def seen(row_and_keys):
+    def seen(index):
         try:
-            return jax.device_get(jax.block_until_ready(one(row_and_keys)))
+            return jax.device_get(jax.block_until_ready(one(index)))
         except RUN_TIME_ERRORS as error:
             _message(error)
             return np.nan, False
 
-    found = [seen(_row_at(batch, i)) for i in range(train_step.batch_size)]
+    found = [seen(index) for index in range(train_step.batch_size)]
     surrogates, good = map(np.asarray, zip(*found, strict=True))
     return surrogates, np.flatnonzero(~good).tolist()
 
 
-def _trace(train_step: TrainStep, state: TrainState, row_and_keys: PyTree) -> str:
-    surrogate = _surrogate(train_step, state, row_and_keys)
+def _trace(train_step: TrainStep, state: TrainState, rows: PyTree, index: int) -> str:
+    surrogate = _surrogate_of_row(train_step, state, rows, index)
     try:
         jax.block_until_ready(jax.jit(jax.grad(surrogate))(state.params))
     except RUN_TIME_ERRORS as error:
@@ -158,11 +159,10 @@ def _message(error: Exception) -> str:
     return said
 
 
-def _row_at(batch: PyTree, index: int) -> Any:
-    """A row and its two keys."""
-    return jax.tree.map(lambda x: jnp.asarray(x)[index], batch)
-
-
-def _surrogate(train_step: TrainStep, state: TrainState, row_and_keys: Any) -> Callable:
-    """The surrogate of a row as a function of the parameters."""
+def _surrogate_of_row(
+    train_step: TrainStep, state: TrainState, rows: PyTree, index: Int[Array, ""] | int
+) -> Callable[[PyTree], Array]:
+    """The surrogate of a row of the batch as a function of the parameters."""
+    batch = rows, *train_step.row_keys(state)
+    row_and_keys = jax.tree.map(lambda x: jnp.asarray(x)[index], batch)
     return lambda params: train_step.estimator(params, state.step)(*row_and_keys).surrogate

@@ -18,18 +18,18 @@ from jaxvae.training.state import Best, Choice, TrainState
 
 
 class Checkpoints:
-    """The checkpoints of one run; use it as a context manager, which waits for the last write.
+    """The checkpoints of one run: a context manager, which waits for the last one to be written.
 
-    Every checkpoint carries a digest of its arrays, so that one that was damaged is told from a
-    good one. All processes of a run save and restore together.
+    Every checkpoint has a digest of its arrays, by which damage is noticed. All processes of a run
+    save and restore together.
 
     Args:
         directory: created if needed.
-        keep: number of newest checkpoints that stay.
+        keep: how many of the newest checkpoints are kept.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2):
-        # Imported late: a second that a notebook which saves nothing need not spend.
+        # Imported late, as it takes a second, which a notebook that saves nothing is spared.
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
@@ -49,7 +49,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            # It would only repeat what waiting has told.
+            # Closing repeats the error that waiting has raised.
             with suppress(Exception):
                 self._manager.close()
 
@@ -59,7 +59,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState) -> None:
-        """Write a state unless its step is already there; training may go on meanwhile.
+        """Write a state, unless its step is saved already; training may go on while it is written.
 
         Raises:
             ValueError: if this one or the one before could not be written.
@@ -67,13 +67,13 @@ class Checkpoints:
         step = int(state.step)
         if step == self.latest_step:
             return
-        # Copied, because training goes on in the same buffers while orbax writes.
+        # A copy, because training reuses the buffers while orbax writes.
         items = jax.tree.map(_copy, _items(state))
         saved = {name: self._ocp.args.StandardSave(tree) for name, tree in items.items()}
         digests = {name: digest(tree) for name, tree in items.items()}
-        about = self._ocp.args.JsonSave(digests)
-        with self._told():
-            self._manager.save(step, args=self._ocp.args.Composite(**saved, digests=about))
+        digests = self._ocp.args.JsonSave(digests)
+        with self._explained():
+            self._manager.save(step, args=self._ocp.args.Composite(**saved, digests=digests))
 
     def wait(self) -> None:
         """Wait until everything saved is on the disk.
@@ -81,29 +81,30 @@ class Checkpoints:
         Raises:
             ValueError: if it could not be written; what was saved before is still there.
         """
-        with self._told():
+        with self._explained():
             self._manager.wait_until_finished()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # Whatever orbax or the file system raise.
+        except Exception as error:  # Orbax and the file system raise errors of many types.
             raise ValueError(
-                f"expected to write a checkpoint into {self._manager.directory}, which failed: "
-                f"{_brief(error)}; the checkpoints before it are untouched"
+                f"could not write a checkpoint into {self._manager.directory}: {_brief(error)}; the "
+                "checkpoints before it are untouched"
             ) from error
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest state that is whole; damaged ones are reported, and deleted if one is found.
+        """The newest undamaged state.
 
-        They must not stay: their steps will be taken, and saved, again.
+        Damaged checkpoints after it are reported and deleted, as their steps will be taken, and
+        saved, again.
 
         Args:
             like: a state of the same structure, shapes and dtypes, real or abstract.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is no undamaged checkpoint.
         """
         items = self._restore(_items(like), clear=True)
         progress = items["progress"]
@@ -115,14 +116,14 @@ class Checkpoints:
         return TrainState(items["params"], progress["optimiser"], key, progress["step"], watch)
 
     def restore_params(self, like: PyTree, which: Choice = "last") -> PyTree:
-        """The newest parameters alone, the best (``keep_best``), or the average (``with_average``).
+        """Parameters alone: the newest, the best (``keep_best``) or the average (``with_average``).
 
         Args:
             like: parameters of the same structure.
             which: ``last``, ``best`` or ``average``.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if no checkpoint holds them undamaged.
         """
         name = {"last": "params", "best": "best_params", "average": "average_params"}[which]
         return self._restore({name: like})[name]
@@ -148,7 +149,7 @@ class Checkpoints:
             try:
                 found = self._manager.restore(step, args=self._ocp.args.Composite(**wanted))
                 _check_digests(dict(found.items()))
-            except Exception as error:  # A damaged file shows as almost anything.
+            except Exception as error:  # A damaged file may raise almost anything.
                 faults[step] = f"step {step}: {_brief(error)}"
                 print(f"checkpoint of {faults[step]}; trying the one before it", file=sys.stderr)
                 continue
@@ -165,7 +166,8 @@ def digest(tree: PyTree) -> str:
     """A digest of names, shapes, dtypes and bytes of all arrays: equal only for equal ones."""
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        # What other processes hold of an array cannot be read here; they are always the same.
+        # The parts of an array that lie with other processes cannot be read here, and are left out
+        # alike whenever a digest is made.
         array = np.asarray(leaf if _is_here(leaf) else 0)
         found.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}".encode())
         found.update(array.tobytes())
@@ -192,7 +194,7 @@ def _copy(leaf: Any) -> Any:
 
 
 def _items(state: TrainState) -> dict[str, PyTree]:
-    # The parameters apart, as they are also read alone; keys as plain arrays, for orbax.
+    # Parameters are items of their own, as they are also read alone; orbax cannot store keys.
     progress = {
         "optimiser": state.optimiser,
         "key": jax.random.key_data(state.key),

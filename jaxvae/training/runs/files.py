@@ -13,7 +13,7 @@ FAILURE_FOLDER = "failure"
 
 
 def summarise(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace each vector over members by its mean and, under KEY_sd, its standard deviation.
+    """Replace each vector over members by its mean and, as KEY_sd, its standard deviation.
 
     Raises:
         ValueError: if a number is not finite.
@@ -42,16 +42,16 @@ def to_json(values: Mapping[str, Any]) -> str:
     """The text of a JSON file.
 
     Raises:
-        ValueError: if a number is not finite; the message names it.
+        ValueError: if a number is not finite.
     """
     try:
         return json.dumps(values, indent=2, allow_nan=False) + "\n"
     except ValueError as error:
-        raise ValueError(f"expected finite numbers, got {dict(values)}") from error
+        raise ValueError(f"JSON holds finite numbers only, got {dict(values)}") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one piece: it is the old one or the new one, never half of it."""
+    """Write a file in one piece: whoever reads it finds the old or the new text, never a part."""
     temporary = path.with_suffix(path.suffix + ".new")
     temporary.write_text(text)
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Preparing a run's folder: new, replaced, or resumed."""
+"""The folder of a run: made, replaced, or opened again to resume."""
 
 import dataclasses
 import json
@@ -37,18 +37,18 @@ def open_run(
     Args:
         directory: the folder; it must be empty or absent unless ``resume``.
         config: a dataclass, kept in config.json.
-        recipe: the model's recipe, for ``jaxvae.load``; None for a model of one's own.
+        recipe: the model's recipe, for ``jaxvae.load``; None for a model that has none.
         members: number of members of the run, None for a single one.
-        resume: whether to continue the run in the folder.
+        resume: whether to continue the run that is in the folder.
         overwrite: whether to delete a run that is already in the folder.
         may_change: fields of the configuration that may differ when resuming.
-        checkpoint_steps: steps between checkpoints, None for minutes alone.
+        checkpoint_steps: steps between checkpoints, or None if only the minutes count.
         checkpoint_minutes: minutes between checkpoints; the last state is always saved.
-        keep: number of newest checkpoints that stay.
+        keep: how many of the newest checkpoints are kept.
 
     Raises:
-        ValueError: if the folder is not empty, there is nothing to resume, or the configuration
-            differs.
+        ValueError: if a new run's folder is not empty, another process works in it, or there is
+            no run to resume or only one with another configuration.
     """
     folder = Path(directory).absolute()
     values = dataclasses.asdict(config)
@@ -59,7 +59,8 @@ def open_run(
     with _alone(folder), ExitStack() as stack:
         if not resume and jax.process_index() == 0:
             _make_fresh(folder, overwrite)
-            # First what says whose folder it is: whenever this is cut short, it can begin again.
+            # model.json first: it marks the folder as ours, so that a process killed within these
+            # lines leaves one that a new run may use.
             save_model(folder, recipe, members)
             write_text(folder / "config.json", text)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints", keep=keep))
@@ -67,14 +68,14 @@ def open_run(
             folder, checkpoints, every_steps=checkpoint_steps, every_minutes=checkpoint_minutes
         )
         stack.close()
-        # Once a resumed run has ended well, so that a refused one leaves its folder as it was.
+        # At the end of a resumed run, so that one that is refused leaves its folder as it was.
         if jax.process_index() == 0:
             write_text(folder / "config.json", text)
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system lets go of whatever happens to the process."""
+    """Hold the folder's lock, which the operating system releases however the process ends."""
     if jax.process_index() != 0:
         yield
         return
@@ -84,8 +85,8 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise ValueError(
-            f"expected a folder that nobody works in, got {folder}, where a run is in progress; "
-            "wait for it, or choose another --out"
+            f"expected a folder of which no process makes use, got {folder}, where a run is in "
+            "progress; wait for its end, or choose another --out"
         ) from error
     try:
         yield
@@ -96,12 +97,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
 LOCK = ".lock"
 BEGUN = ("config.json", "model.json", "log.jsonl", "*.new", "checkpoints", FAILURE_FOLDER)
-"""What a run leaves behind that took no step, or failed before its first checkpoint."""
+"""What a run that ended before its first checkpoint may leave behind."""
 FINISHED = (*BEGUN, "metrics.json", "*.png", "tensorboard", "profile")
 
 
 def _make_fresh(folder: Path, overwrite: bool) -> None:
-    """Clear the folder of a run, but of nothing else."""
+    """Remove the files of a run that may be replaced, and refuse a folder with any other files."""
     found = {path for path in folder.iterdir() if path.name != LOCK}
     is_run = is_saved_model(folder / "model.json")
     began = is_run and not any((folder / "checkpoints").glob("[0-9]*"))
@@ -143,7 +144,7 @@ def _check_same_config(folder: Path, values: dict[str, Any], may_change: tuple[s
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of all groups together, as on the command line."""
+    """All options in one dictionary without groups, as on the command line."""
     groups = [_flat(value) for value in values.values() if isinstance(value, dict)]
     plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
     return {name: value for part in (plain, *groups) for name, value in part.items()}

@@ -1,4 +1,4 @@
-"""The folder of one run: configuration, log, metrics, pictures, checkpoints."""
+"""What a run writes into its folder: log records, checkpoints, metrics, pictures."""
 
 import json
 import math
@@ -23,12 +23,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Run:
-    """A run's folder, which ``fit`` writes into: ``fit(..., run=run)``.
+    """The folder of a run, which ``fit(..., run=run)`` writes into.
 
     Args:
         directory: the folder, which ``open_run`` has prepared.
-        checkpoints: those of the folder.
-        every_steps: steps between checkpoints, None for no such rule.
+        checkpoints: of the folder.
+        every_steps: steps between checkpoints, or None if only the time counts.
         every_minutes: minutes between checkpoints.
     """
 
@@ -46,15 +46,15 @@ class Run:
         self._every_steps, self._every_seconds = every_steps, 60 * every_minutes
         self._saved_at, self._saved_step = time.monotonic(), 0
 
-    def log(self, line: dict[str, Any]) -> None:
-        """Append a line to log.jsonl; what is not a number becomes null."""
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a record to log.jsonl; values that are not finite become null."""
         if jax.process_index() == 0:
             with (self.directory / "log.jsonl").open("a") as log:
-                plain = {name: _plain(value) for name, value in line.items()}
+                plain = {name: _plain(value) for name, value in record.items()}
                 log.write(json.dumps(plain, allow_nan=False) + "\n")
 
     def next_checkpoint(self, step: int) -> int | None:
-        """The step that a chunk from ``step`` should not pass, if there is one."""
+        """The step of the next checkpoint after ``step``, unless only the time counts."""
         every = self._every_steps
         return None if every is None else step + every - step % every
 
@@ -65,27 +65,27 @@ class Run:
         return late or (every is not None and step % every == 0)
 
     def save(self, state: TrainState) -> None:
-        """Write a checkpoint; training may go on meanwhile."""
+        """Write a checkpoint; training may go on while it is written."""
         self.checkpoints.save(state)
         self._saved_at = time.monotonic()
 
     def history(self) -> list[dict[str, Any]]:
-        """All logged lines, those before a resumption included."""
+        """All log records, those before a resumption included."""
         return _read_log(self.directory / "log.jsonl")
 
     def resume(self, state: TrainState) -> TrainState:
         """The newest checkpoint if there is one, otherwise the given fresh state.
 
-        Lines that were logged after the checkpoint are dropped: their steps are taken again.
+        Records that were logged after the checkpoint are dropped, as their steps are taken again.
         """
         kept: list[dict[str, Any]] = []
         if self.checkpoints.latest_step is not None:
             state = self.checkpoints.restore(state)
-            kept = [line for line in self.history() if line["step"] <= int(state.step)]
+            kept = [record for record in self.history() if record["step"] <= int(state.step)]
         elif self.history():
             print(f"no checkpoint in {self.directory}: beginning again", file=sys.stderr)
         if jax.process_index() == 0 and (kept or (self.directory / "log.jsonl").exists()):
-            text = "".join(json.dumps(line) + "\n" for line in kept)
+            text = "".join(json.dumps(record) + "\n" for record in kept)
             write_text(self.directory / "log.jsonl", text)
         return state
 
@@ -94,7 +94,10 @@ class Run:
         figure.savefig(self.directory / f"{name}.png")
 
     def save_metrics(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """Write metrics.json: a mean and KEY_sd for every value with one entry per member."""
+        """Write metrics.json, and return it.
+
+        A vector over members becomes its mean and, as KEY_sd, its standard deviation.
+        """
         flat = summarise(metrics)
         if jax.process_index() == 0:
             write_json(self.directory / "metrics.json", flat)
@@ -102,13 +105,13 @@ class Run:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C or SIGTERM wait for the end of the chunk and leave a resumable run.
+        """Let Ctrl-C or SIGTERM wait for the end of the chunk, and leave a run that can be resumed.
 
-        A second signal changes nothing, so that no impatience costs the checkpoint; a third ends
-        the process at once.
+        A second signal is ignored, so that an impatient user does not lose the checkpoint; a third
+        one ends the process at once.
         """
         if threading.current_thread() is not threading.main_thread():
-            # Python delivers signals to the main thread only.
+            # Only the main thread may set handlers of signals.
             yield
             return
         received = 0
@@ -143,14 +146,14 @@ class Run:
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    lines = []
+    records = []
     for text in path.read_text().splitlines() if path.exists() else []:
         try:
-            lines.append(json.loads(text))
+            records.append(json.loads(text))
         except json.JSONDecodeError:
-            # Only the last line can be cut short, by a machine that stopped while writing it.
+            # Only the last line can be incomplete: the machine stopped while it was written.
             break
-    return lines
+    return records
 
 
 def _plain(value: Any) -> Any:

@@ -48,16 +48,16 @@ def load(
     Args:
         directory: the run's folder.
         member: which of several seeds.
-        parameters: ``last``; ``best``, with the highest held-out bound, or ``average``, the moving
-            one, of a run that kept them.
-        model: the model itself, for a run of one's own factory; otherwise the recipe is followed.
+        parameters: ``last``; or, of a run that kept them, ``best`` (with the highest held-out
+            bound) or ``average`` (the moving average).
+        model: the model itself, for a run without a recipe; otherwise the recipe is followed.
 
     Returns:
         The model and its parameters, with batched ``encode``, ``reconstruct`` and ``sample``.
 
     Raises:
-        ValueError: if the folder holds no run, none of this format, no such member, no recipe and
-            no model was given, or no checkpoint.
+        ValueError: if the folder holds no run, one of another format, no such member, no
+            checkpoint, or neither a recipe is found nor a model given.
 
     Example:
         >>> import jaxvae
@@ -72,8 +72,8 @@ def load(
     if model is None:
         if saved["recipe"] is None:
             raise ValueError(
-                f"expected a recipe in {folder}, found a run of a model of your own; "
-                "build it and pass it as model="
+                f"the run in {folder} was saved without a recipe of its model; build the model and "
+                "pass it as model="
             )
         model = recipes.build(recipes.from_json(saved["recipe"]))
     like = jax.eval_shape(model.init, jax.random.key(0))  # pyright: ignore[reportOptionalMemberAccess]
@@ -113,7 +113,7 @@ def read_model(folder: Path) -> dict[str, Any]:
 
 
 def export_params(path: str | Path, params: PyTree) -> None:
-    """Write parameters into one safetensors file: their paths in the tree are the names.
+    """Write parameters into a safetensors file, named by their paths in the tree.
 
     Args:
         path: the file; it must not exist.
@@ -139,7 +139,7 @@ def import_params(path: str | Path, like: PyTree) -> PyTree:
             ``jax.eval_shape(model.init, jax.random.key(0))``.
 
     Raises:
-        ValueError: if the file is none of these parameters; the message says what differs.
+        ValueError: if the file holds other parameters; the message says what differs.
     """
     from safetensors import SafetensorError, safe_open
 

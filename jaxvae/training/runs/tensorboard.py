@@ -1,4 +1,4 @@
-"""The lines of a run as TensorBoard events."""
+"""The log records of a run as TensorBoard events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ from jaxvae.training.state import TrainState
 def tensorboard(folder: str | Path) -> Iterator[Callback]:
     """A callback for ``fit`` that writes event files.
 
-    Each value of a line is a scalar over the steps; with several members it is one for each,
+    Each value of a log record becomes a scalar, and with several members one scalar for each:
     ``NAME/member_0`` and so on.
 
     Args:
-        folder: for ``tensorboard --logdir``.
+        folder: where to write; ``tensorboard --logdir`` reads it.
 
     Raises:
         ValueError: if tensorboardX is not installed.
@@ -32,13 +32,13 @@ def tensorboard(folder: str | Path) -> Iterator[Callback]:
             '"jaxvae[tensorboard]"'
         ) from error
 
-    def write(state: TrainState, line: dict[str, Any], /) -> None:
+    def write(state: TrainState, record: dict[str, Any], /) -> None:
         del state
-        for name, value in line.items():
+        for name, value in record.items():
             values = np.asarray(value, np.float64)
             for index, entry in np.ndenumerate(values):
                 tag = f"{name}/member_{index[0]}" if index else name
-                writer.add_scalar(tag, float(entry), line["step"])
+                writer.add_scalar(tag, float(entry), record["step"])
 
     with SummaryWriter(str(folder)) as writer:
         yield write
