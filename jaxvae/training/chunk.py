@@ -9,7 +9,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Int
 
 from jaxvae._types import PyTree
-from jaxvae.model import Estimate
+from jaxvae.model import Estimate, map_examples
 from jaxvae.training.batches import Batches, batch_of, for_each_step
 from jaxvae.training.failures.finite import all_finite, no_nan, where
 from jaxvae.training.state import Best, Purpose, TrainState, Watch, purpose_key
@@ -102,12 +102,11 @@ def held_out_estimate(train_step: TrainStep, state: TrainState, rows: PyTree) ->
     size = jax.tree.leaves(rows)[0].shape[0]
     estimator = train_step.estimator(state.params, state.step)
 
-    def of_row(argument):
-        row, number = argument
+    def of_row(row, number):
         keys = jax.random.split(purpose_key(state.key, Purpose.HELD_OUT, number))
         return estimator(row, *keys)
 
-    return mean_estimate(lax.map(of_row, (rows, jnp.arange(size)), batch_size=EVALUATED_AT_ONCE))
+    return mean_estimate(map_examples(of_row, rows, jnp.arange(size), batch_size=EVALUATED_AT_ONCE))
 
 
 def _evaluate(

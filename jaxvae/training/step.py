@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxvae._types import PRNGKey, PyTree
-from jaxvae.model import EXAMPLES, Estimate, Example
+from jaxvae.model import Estimate, Example, map_examples
 from jaxvae.training.devices import ONE_DEVICE, Layout
 from jaxvae.training.optimiser import Optimiser, optimiser_of
 from jaxvae.training.state import Purpose, TrainState, purpose_key
@@ -104,7 +104,7 @@ class TrainStep:
 
         def negative_surrogate(params):
             estimator = self.estimator(params, state.step)
-            mean = mean_estimate(jax.vmap(estimator, axis_name=EXAMPLES)(rows, *keys))
+            mean = mean_estimate(map_examples(estimator, rows, *keys))
             return -mean.surrogate, mean
 
         return self.layout.mean(jax.grad(negative_surrogate, has_aux=True)(state.params))

@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Int
 
 from jaxvae._types import PRNGKey, PyTree
+from jaxvae.model import map_examples
 from jaxvae.training.batches import num_rows
 from jaxvae.training.devices import on_one_device
 from jaxvae.training.failures.failure import RUN_TIME_ERRORS, Failure, load_failure, message_of
@@ -164,5 +165,10 @@ def _surrogate_of_row(
 ) -> Callable[[PyTree], Array]:
     """The surrogate of a row of the batch as a function of the parameters."""
     batch = rows, *train_step.row_keys(state)
-    row_and_keys = jax.tree.map(lambda x: jnp.asarray(x)[index], batch)
-    return lambda params: train_step.estimator(params, state.step)(*row_and_keys).surrogate
+    # A batch of one, as models that solve a batch together look for it by the name of its axis.
+    one = jax.tree.map(lambda x: jnp.asarray(x)[index][None], batch)
+
+    def surrogate(params):
+        return map_examples(train_step.estimator(params, state.step), *one).surrogate[0]
+
+    return surrogate
