@@ -2,10 +2,6 @@
 
 from jaxvae.models.autoregressive import SequenceModel as SequenceModel
 from jaxvae.models.autoregressive import autoregressive as autoregressive
-from jaxvae.models.autoregressive import gru_decay as gru_decay
-from jaxvae.models.autoregressive import ode_rnn as ode_rnn
-from jaxvae.models.autoregressive import rnn as rnn
-from jaxvae.models.autoregressive import rnn_with_gaps as rnn_with_gaps
 from jaxvae.models.flow_posteriors import coupling as coupling
 from jaxvae.models.flow_posteriors import inverse_autoregressive as inverse_autoregressive
 from jaxvae.models.flow_posteriors import planar as planar

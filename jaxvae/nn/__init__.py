@@ -1,17 +1,13 @@
 """Networks: the only folder that knows Flax."""
 
-from jaxvae.nn.activations import tanh as tanh
-from jaxvae.nn.autoregressive import InverseAutoregressive as InverseAutoregressive
-from jaxvae.nn.cells import gru_cell as gru_cell
-from jaxvae.nn.cells import rnn_cell as rnn_cell
 from jaxvae.nn.conditional import Conditional as Conditional
 from jaxvae.nn.conditional import Join as Join
 from jaxvae.nn.conditional import added as added
 from jaxvae.nn.conditional import concatenated as concatenated
 from jaxvae.nn.conditional import conditional as conditional
 from jaxvae.nn.conditional import embedded as embedded
-from jaxvae.nn.conv import conv_decoder as conv_decoder
-from jaxvae.nn.conv import conv_encoder as conv_encoder
+from jaxvae.nn.convolution import conv_decoder as conv_decoder
+from jaxvae.nn.convolution import conv_encoder as conv_encoder
 from jaxvae.nn.convolution import convolve as convolve
 from jaxvae.nn.convolution import convolve_transposed as convolve_transposed
 from jaxvae.nn.coupling import Coupling as Coupling
@@ -19,15 +15,19 @@ from jaxvae.nn.coupling import coupling_mlp as coupling_mlp
 from jaxvae.nn.encoders import recurrent_encoder as recurrent_encoder
 from jaxvae.nn.encoders import two_sided_encoder as two_sided_encoder
 from jaxvae.nn.gru_decay import gru_decay as gru_decay
-from jaxvae.nn.masked import masked_mlp as masked_mlp
+from jaxvae.nn.inverse_autoregressive import InverseAutoregressive as InverseAutoregressive
+from jaxvae.nn.inverse_autoregressive import masked_mlp as masked_mlp
 from jaxvae.nn.mlp import mlp as mlp
+from jaxvae.nn.mlp import tanh as tanh
 from jaxvae.nn.network import Network as Network
 from jaxvae.nn.network import from_module as from_module
 from jaxvae.nn.ode_rnn import ode_rnn as ode_rnn
 from jaxvae.nn.precision import with_precision as with_precision
 from jaxvae.nn.recurrence import Recurrence as Recurrence
-from jaxvae.nn.recurrent import anticipating as anticipating
-from jaxvae.nn.recurrent import recurrent as recurrent
+from jaxvae.nn.recurrence import anticipating as anticipating
+from jaxvae.nn.recurrence import gru_cell as gru_cell
+from jaxvae.nn.recurrence import recurrent as recurrent
+from jaxvae.nn.recurrence import rnn_cell as rnn_cell
 from jaxvae.nn.vector_fields import affine as affine
 from jaxvae.nn.vector_fields import augment as augment
 from jaxvae.nn.vector_fields import autonomous as autonomous

@@ -10,8 +10,7 @@ from jaxtyping import Float
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.nn.cells import gru_cell
-from jaxvae.nn.recurrence import Recurrence
+from jaxvae.nn.recurrence import Recurrence, gru_cell
 
 
 class _State(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from jaxtyping import Float
@@ -63,3 +64,14 @@ def mlp(
     for width in (*in_shape, *hidden, *out_shape):
         _check.positive("a width of nn.mlp", width)
     return from_module(lambda rngs: _MLP(in_shape, hidden, out_shape, activation, rngs=rngs))
+
+
+def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    r"""$\tanh x$, elementwise, under a name of jaxvae, which a saved recipe may hold.
+
+    Example:
+        >>> from functools import partial
+        >>> from jaxvae import nn
+        >>> decoder = partial(nn.mlp, (2,), (28, 28), activation=nn.tanh)
+    """
+    return jnp.tanh(x)

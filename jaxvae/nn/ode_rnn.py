@@ -6,11 +6,9 @@ from jax import Array
 
 from jaxvae import _check, ode
 from jaxvae._types import PRNGKey, PyTree, Scalar
-from jaxvae.nn.activations import tanh
-from jaxvae.nn.cells import CellFactory, gru_cell
-from jaxvae.nn.mlp import mlp
+from jaxvae.nn.mlp import mlp, tanh
 from jaxvae.nn.network import Network
-from jaxvae.nn.recurrence import Recurrence, values_and_mask
+from jaxvae.nn.recurrence import CellFactory, Recurrence, gru_cell, values_and_mask
 from jaxvae.nn.vector_fields import bounded
 
 _EULER_STEPS = 4

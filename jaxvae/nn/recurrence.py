@@ -1,16 +1,21 @@
-"""A hidden state that is carried along the rows of an irregular, partly observed series."""
+"""Recurrences over the rows of an irregular, partly observed series: protocol, cells, networks."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree, Scalar
+from jaxvae.nn.mlp import tanh
+from jaxvae.nn.network import Network
+
+CellFactory = Callable[[int, int], Network]
 
 
 class Recurrence(NamedTuple):
@@ -107,3 +112,197 @@ def gap_to(time: Scalar, times: Float[Array, " time"], observed: Bool[Array, " t
     """Time between the last observed row and another time; 0 if there is no such row."""
     last = jnp.max(jnp.where(observed, jnp.arange(times.shape[0]), 0))
     return jnp.where(jnp.any(observed), jnp.abs(time - times[last]), 0)
+
+
+def rnn_cell(in_dim: int, hidden: int, *, activation: Callable[[Array], Array] = tanh) -> Network:
+    r"""$h \mapsto a(Wx + Uh + b)$.
+
+    W starts with variance one over its number of inputs, U orthogonal, b at zero.
+
+    Args:
+        in_dim: size of x.
+        hidden: size of h.
+        activation: a, elementwise.
+
+    Returns:
+        A network: ``apply(parameters, h, x)`` to the next h.
+
+    Raises:
+        ValueError: if a size is not a positive integer.
+
+    Reference: Elman (1990).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxvae import nn
+        >>> cell = nn.rnn_cell(3, 25)
+        >>> cell.apply(cell.init(jax.random.key(0)), jnp.zeros(25), jnp.ones(3)).shape
+        (25,)
+    """
+    _check_sizes("nn.rnn_cell", in_dim, hidden)
+
+    def apply(params: PyTree, h: Array, x: Array) -> Float[Array, " hidden"]:
+        from_x, from_h = _products("nn.rnn_cell", (in_dim, hidden), params, h, x)
+        return activation(from_x + from_h)
+
+    return Network(lambda key: _init(key, in_dim, hidden, 1), apply)
+
+
+def gru_cell(in_dim: int, hidden: int) -> Network:
+    r"""A gated recurrent unit.
+
+    .. math::
+        r, u = \sigma(W_{r,u} x + U_{r,u} h + b_{r,u}), \quad
+        n = \tanh(W_n x + b_n + r \odot U_n h), \quad h \mapsto (1 - u) \odot n + u \odot h
+
+    Weights start as those of ``rnn_cell``, each of the three blocks by itself.
+
+    Args:
+        in_dim: size of x.
+        hidden: size of h.
+
+    Returns:
+        A network: ``apply(parameters, h, x)`` to the next h.
+
+    Raises:
+        ValueError: if a size is not a positive integer.
+
+    Reference: Cho et al. (2014); the reset gate stands after the product with U, so that one
+        product serves all three.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxvae import nn
+        >>> cell = nn.gru_cell(3, 25)
+        >>> cell.apply(cell.init(jax.random.key(0)), jnp.zeros(25), jnp.ones(3)).shape
+        (25,)
+    """
+    _check_sizes("nn.gru_cell", in_dim, hidden)
+
+    def apply(params: PyTree, h: Array, x: Array) -> Float[Array, " hidden"]:
+        from_x, from_h = _products("nn.gru_cell", (in_dim, hidden), params, h, x)
+        gates = jax.nn.sigmoid(from_x[: 2 * hidden] + from_h[: 2 * hidden])
+        reset, keep = gates[:hidden], gates[hidden:]
+        new = jnp.tanh(from_x[2 * hidden :] + reset * from_h[2 * hidden :])
+        return (1.0 - keep) * new + keep * h
+
+    return Network(lambda key: _init(key, in_dim, hidden, 3), apply)
+
+
+def _products(owner: str, sizes: tuple[int, int], params: PyTree, h: Array, x: Array):
+    _check.event_shape(f"the input of {owner}", sizes[:1], x.shape)
+    _check.event_shape(f"the state of {owner}", sizes[1:], h.shape)
+    return x @ params["input"] + params["bias"], h @ params["recurrent"]
+
+
+def _init(key: PRNGKey, in_dim: int, hidden: int, blocks: int) -> PyTree:
+    input_key, *keys = jax.random.split(key, 1 + blocks)
+    orthogonal = nnx.initializers.orthogonal()
+    return {
+        "input": nnx.initializers.lecun_normal()(input_key, (in_dim, blocks * hidden)),
+        "recurrent": jnp.concatenate([orthogonal(k, (hidden, hidden)) for k in keys], axis=1),
+        "bias": jnp.zeros(blocks * hidden),
+    }
+
+
+def _check_sizes(owner: str, in_dim: int, hidden: int) -> None:
+    _check.positive(f"in_dim of {owner}", in_dim)
+    _check.positive(f"hidden of {owner}", hidden)
+
+
+def recurrent(
+    channels: int, hidden: int, *, cell: CellFactory = rnn_cell, with_gaps: bool = True
+) -> Recurrence:
+    r"""A cell that takes values, mask and the time since the last observed row.
+
+    $$h_i = \mathrm{cell}(h_{i-1},\; [m_i \odot x_i,\; m_i,\; t_i - t_{i-1}])$$
+
+    over the rows with an observation; h is zero before the first. The features of a row's past are
+    $h_{i-1}$ and the time gone by since.
+
+    Args:
+        channels: of a series.
+        hidden: size of h.
+        cell: ``rnn_cell``, ``gru_cell``, or any other function of the sizes of input and state.
+        with_gaps: False leaves time out, of the features too.
+
+    Raises:
+        ValueError: if a size is not a positive integer.
+
+    Reference: Chen et al. (2018), section 5; the mask as an input: Lipton et al. (2016).
+
+    Example:
+        >>> from jaxvae import nn
+        >>> encoder = nn.recurrent_encoder(nn.recurrent(2, 25, cell=nn.gru_cell), 8)
+    """
+    _check.positive("channels of nn.recurrent", channels)
+    network = cell(2 * channels + with_gaps, hidden)
+
+    def evolve(params: PyTree, h: Array, gap: Scalar) -> tuple[Array, Array]:
+        del params
+        return h, jnp.asarray(gap, h.dtype)[None][: int(with_gaps)]
+
+    def row(values: Array, mask: Array, gap: Scalar) -> Array:
+        seen = values_and_mask(values, mask, gap)
+        return jnp.append(seen, jnp.asarray(gap, seen.dtype)) if with_gaps else seen
+
+    def update(params: PyTree, evolved: tuple[Array, Array], row: Array) -> Array:
+        return network.apply(params, evolved[0], row)
+
+    return Recurrence(
+        network.init,
+        lambda dtype: jnp.zeros(hidden, dtype),
+        evolve,
+        row,
+        update,
+        jnp.concatenate,
+        hidden + with_gaps,
+        channels,
+    )
+
+
+def anticipating(channels: int, hidden: int, *, cell: CellFactory = rnn_cell) -> Recurrence:
+    r"""A cell that takes values, mask and the time until the next observed row.
+
+    $$h_{i+1} = \mathrm{cell}(h_i,\; [m_i \odot x_i,\; m_i,\; t_{i+1} - t_i])$$
+
+    The features of row i's past are $h_i$, which know of its time; $h_1$ comes from a row of zeros.
+
+    Args:
+        channels: of a series.
+        hidden: size of h.
+        cell: ``rnn_cell``, ``gru_cell``, or any other function of the sizes of input and state.
+
+    Raises:
+        ValueError: if a size is not a positive integer.
+
+    Reference: Chen et al. (2018), section 5.1, the second baseline.
+
+    Example:
+        >>> from jaxvae import nn
+        >>> nn.anticipating(2, 25).features
+        25
+    """
+    _check.positive("channels of nn.anticipating", channels)
+    network = cell(2 * channels + 1, hidden)
+
+    def evolve(params: PyTree, state: tuple[Array, Array], gap: Scalar) -> Array:
+        h, last = state
+        return network.apply(params, h, jnp.append(last, jnp.asarray(gap, h.dtype)))
+
+    def update(params: PyTree, h: Array, row: Array) -> tuple[Array, Array]:
+        del params
+        return h, row
+
+    return Recurrence(
+        network.init,
+        lambda dtype: (jnp.zeros(hidden, dtype), jnp.zeros(2 * channels, dtype)),
+        evolve,
+        values_and_mask,
+        update,
+        lambda h: h,
+        hidden,
+        channels,
+    )

@@ -31,8 +31,9 @@ def log_likelihood(
 
     Example:
         >>> from functools import partial
-        >>> from jaxvae import models, objectives
-        >>> loss = partial(objectives.log_likelihood, models.rnn(2).log_prob)
+        >>> from jaxvae import models, nn, objectives
+        >>> model = models.autoregressive(nn.recurrent(2, 25))
+        >>> loss = partial(objectives.log_likelihood, model.log_prob)
     """
     del key, settings
     value = log_prob(params, example.target)

@@ -13,20 +13,20 @@ from jaxvae.model import Example
 from jaxvae.objectives import log_likelihood
 from jaxvae.series import TimeSeries
 
-FACTORIES = {
-    "rnn": models.rnn,
-    "rnn_with_gaps": models.rnn_with_gaps,
-    "gru_decay": partial(models.gru_decay, means=(0.5, -0.2)),
-    "ode_rnn": models.ode_rnn,
+RECURRENCES = {
+    "rnn": partial(nn.recurrent, with_gaps=False),
+    "rnn_with_gaps": nn.anticipating,
+    "gru_decay": partial(nn.gru_decay, means=(0.5, -0.2)),
+    "ode_rnn": nn.ode_rnn,
 }
-every_model = pytest.mark.parametrize("name", FACTORIES)
+every_model = pytest.mark.parametrize("name", RECURRENCES)
 close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 AHEAD = jnp.array([3.2, 4.0, 4.1])
 
 
 @cache
 def model_of(name):
-    model = FACTORIES[name](2, 5)
+    model = models.autoregressive(RECURRENCES[name](2, 5))
     params = jax.tree.map(lambda leaf: leaf + 0.05, jax.jit(model.init)(jax.random.key(0)))
     return model, params
 
@@ -178,7 +178,7 @@ def test_a_decay_in_continuous_time_is_forecast_at_any_times(direction):
 
 
 def test_trained_on_sine_waves_it_beats_a_normal_with_their_mean_and_variance():
-    model = models.rnn_with_gaps(1, 16)
+    model = models.autoregressive(nn.anticipating(1, 16))
     loss = partial(log_likelihood, model.log_prob)
     optimiser = optax.adam(1e-2)
 
@@ -231,7 +231,7 @@ def test_a_forecast_that_turns_back_is_refused(direction, times):
     past = TimeSeries(rows, jnp.zeros((3, 2)), mask)
     forecast = jax.jit(model.forecast)
     assert np.isfinite(forecast(params, past, direction * jnp.array([1.5, 1.6])).mean).all()
-    with pytest.raises(Exception, match="carry on from the last observed row"):
+    with pytest.raises(Exception, match="continue from the last observed row"):
         jax.block_until_ready(forecast(params, past, direction * jnp.array(times)))
 
 
@@ -242,5 +242,5 @@ def test_a_series_of_one_row_is_forecast_either_way_and_not_both_ways():
     for direction in (-1.0, 1.0):
         assert np.isfinite(forecast(params, past, direction * jnp.arange(1.0, 4.0)).mean).all()
     for times in ([1.0, -1.0, 5.0], [1.0, float("nan"), 5.0]):
-        with pytest.raises(Exception, match="carry on from the last observed row"):
+        with pytest.raises(Exception, match="continue from the last observed row"):
             jax.block_until_ready(forecast(params, past, jnp.array(times)))
