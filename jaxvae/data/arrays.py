@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvae.data.convert import as_split
-from jaxvae.data.dataset import TEST_STREAM, Dataset, Split, hold_out, random_stream
+from jaxvae.data.dataset import TEST_STREAM, Dataset, Split, as_split, hold_out, random_stream
 
 SUFFIXES = (".npy", ".npz")
 _PARTS = ("train", "validation", "test")

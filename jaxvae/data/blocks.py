@@ -12,8 +12,7 @@ from jaxtyping import Int64, Shaped
 from jaxvae._check import positive
 from jaxvae._types import PyTree
 from jaxvae.data.order import rows_at
-from jaxvae.data.rows import check_rows, gather
-from jaxvae.data.stream import Stream, steps_per_epoch
+from jaxvae.data.stream import Stream, check_rows, gather, steps_per_epoch
 
 
 def blocks(

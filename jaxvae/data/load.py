@@ -3,14 +3,14 @@
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from jaxvae.data.arrays import SUFFIXES, read_own
-from jaxvae.data.binarized import read_binarized_set
-from jaxvae.data.dataset import Dataset, with_validation
-from jaxvae.data.digits import read_digits
-from jaxvae.data.fetch import obtain
-from jaxvae.data.idx_sets import read_idx_set
-from jaxvae.data.prepared import read_tfds
-from jaxvae.data.sources import BINARIZED_MNIST, FASHION_MNIST, MNIST
+from jaxvae.data.binarisation import read_binarized_set
+from jaxvae.data.dataset import Dataset, as_split, hold_out, with_validation
+from jaxvae.data.idx import read_idx_set
+from jaxvae.data.sources import BINARIZED_MNIST, FASHION_MNIST, MNIST, obtain
+from jaxvae.data.tfds import read_tfds
 
 _TFDS = "tfds:"
 
@@ -73,3 +73,22 @@ def _cache(name: str) -> Path:
     import pooch
 
     return Path(pooch.os_cache("jaxvae")) / name
+
+
+_TEST_ROWS = 297
+_LARGEST = 16.0
+
+
+def read_digits() -> Dataset:
+    """Read the digits, scaled to [0, 1].
+
+    There is no official division: the 297 test rows are always the same ones, drawn at random
+    because the digits of one writer lie together.
+    """
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.reshape(pixels, (-1, 8, 8)) / _LARGEST
+    everything = as_split(images, np.asarray(labels), "digits")
+    train, test = hold_out(everything, _TEST_ROWS, np.random.default_rng(0))
+    return Dataset("digits", train, None, test)

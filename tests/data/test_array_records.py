@@ -75,7 +75,7 @@ def test_a_dict_keeps_its_fields(written):
 
 
 def test_chunks_are_written_one_after_another_without_being_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxvae.data.write_records._CHUNK_BYTES", 40)
+    monkeypatch.setattr("jaxvae.data.array_records._CHUNK_BYTES", 40)
     alive = []
 
     def chunks():

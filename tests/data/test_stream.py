@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_prepared import prepare
+from test_tfds import prepare
 
 from jaxvae.data import Rows, Stream, blocks, steps_per_epoch, stream
 

@@ -1,15 +1,15 @@
 """Time series: irregular, partly observed, exact or measured."""
 
-from jaxvae.data.series.circular import Stops as Stops
-from jaxvae.data.series.circular import circular as circular
-from jaxvae.data.series.circular import circular_field as circular_field
-from jaxvae.data.series.linear_spiral import linear_spiral as linear_spiral
+from jaxvae.data.series.linear_odes import Stops as Stops
+from jaxvae.data.series.linear_odes import circular as circular
+from jaxvae.data.series.linear_odes import circular_field as circular_field
+from jaxvae.data.series.linear_odes import linear_spiral as linear_spiral
 from jaxvae.data.series.periodic import Periodic as Periodic
 from jaxvae.data.series.periodic import periodic as periodic
 from jaxvae.data.series.physionet import IcuRecords as IcuRecords
 from jaxvae.data.series.physionet import PhysioNet2012 as PhysioNet2012
 from jaxvae.data.series.physionet import physionet2012 as physionet2012
-from jaxvae.data.series.physionet_variables import PHYSIONET_UNITS as PHYSIONET_UNITS
+from jaxvae.data.series.physionet_archive import PHYSIONET_UNITS as PHYSIONET_UNITS
 from jaxvae.data.series.spirals import SpiralCurves as SpiralCurves
 from jaxvae.data.series.spirals import Spirals as Spirals
 from jaxvae.data.series.spirals import clean_backward as clean_backward

@@ -9,13 +9,14 @@ from jaxtyping import Bool, Float32, Int, Int32
 
 from jaxvae.data.dataset import TEST_STREAM, VALIDATION_STREAM, random_stream
 from jaxvae.data.series.physionet_archive import (
+    DESCRIPTORS,
     PARAMETERS,
+    VARIABLES,
     Measurements,
     find_files,
     read_measurements,
     read_outcomes,
 )
-from jaxvae.data.series.physionet_variables import DESCRIPTORS, VARIABLES
 from jaxvae.series import TimeSeries
 
 _MINUTES = 48 * 60

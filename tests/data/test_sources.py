@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
-from jaxvae.data.fetch import in_folder, obtain
-from jaxvae.data.idx_sets import read_idx_set
+from jaxvae.data.idx import read_idx_set
+from jaxvae.data.sources import in_folder, obtain
 
 # A transfer that breaks off leaves a socket that requests closes only when it is collected.
 pytestmark = [

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.data.convert import as_split
-from jaxvae.data.dataset import Dataset, Split
-from jaxvae.data.fetch import ENVIRONMENT
+from jaxvae.data.dataset import Dataset, Split, as_split
+from jaxvae.data.sources import ENVIRONMENT
 
 
 def read_tfds(name: str, data_dir: Path | None) -> Dataset:

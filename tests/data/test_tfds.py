@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxvae.data import load
-from jaxvae.data.prepared import _originals
+from jaxvae.data.tfds import _originals
 
 GREY = [4, 3, 1]
 COLOUR = [4, 3, 3]
