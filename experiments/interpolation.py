@@ -29,7 +29,6 @@ import jaxvae
 from experiments.shared.options import Running, check_positive, check_running, check_unused
 from experiments.shared.runs import data_keys, header, open_run, seed_keys
 from jaxvae import data, metrics, models, nn, objectives, ode, plotting, training
-from jaxvae.model import EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -221,17 +220,13 @@ def fit(config: Config, model: jaxvae.LatentVariableModel, series: Series, run: 
 
 def predict(model: jaxvae.LatentVariableModel, params: Any, rows: Rows, length: int) -> Array:
     """Means on the grid, (series, time, channel), a part of the series at a time."""
-    count = len(rows.places)
-    size = next(size for size in range(50, 0, -1) if count % size == 0)
 
     def one(row: Rows) -> Array:
         example = example_of(length, row)
         z = model.posterior(params, example.inputs, example.context).mean
         return model.likelihood(params, z, example.context).mean
 
-    parts = jax.tree.map(lambda x: jnp.reshape(x, (count // size, size, *x.shape[1:])), rows)
-    means = jax.lax.map(jax.vmap(one, axis_name=EXAMPLES), parts)
-    return means.reshape(count, *means.shape[2:])
+    return jaxvae.map_examples(one, rows, batch_size=50)
 
 
 def evaluate(

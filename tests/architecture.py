@@ -1,15 +1,17 @@
 """The rules of the house, read from the source: ``violations`` lists what breaks them."""
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 # From the ground up; a module imports from lower floors or from its own package.
 FLOORS = (
     ("_types",),
     ("_check", "_run_time"),
-    ("_batches",),
-    ("distributions", "ode", "series"),
+    ("_batches", "series"),
+    ("distributions", "ode"),
     ("nn", "data", "laplace"),
     ("model", "recipe"),
     ("models", "objectives", "metrics", "plotting"),
@@ -19,6 +21,8 @@ FLOORS = (
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 ONLY_IN = {"flax": "nn", "diffrax": "ode"}
 USERS = ("experiments", "benchmarks")
+# The one place with a vmap over examples, by ``map_examples``.
+MAPS_EXAMPLES = "jaxvae/model.py"
 MAX_FILE, MAX_FUNCTION = 400, 50
 
 
@@ -27,11 +31,42 @@ def violations(root: Path) -> list[str]:
     found = []
     for path in sorted(p for top in ("jaxvae", *USERS) for p in (root / top).rglob("*.py")):
         tree, where = ast.parse(path.read_text()), path.relative_to(root)
-        rules = [_imports_of_library if where.parts[0] == "jaxvae" else _imports_of_user, _sizes]
+        rules = [_imports_of_library if where.parts[0] == "jaxvae" else _imports_of_user]
+        rules += [_sizes, _named_axes]
         if where.parts[0] == "jaxvae" and path.name == "__init__.py":
             rules.append(_only_reexports)
         found += [f"{where}:{line}: {what}" for r in rules for line, what in r(root, path, tree)]
-    return found + _repeated_test_modules(root)
+    return found + _cycles(root) + _repeated_test_modules(root)
+
+
+def floors_of_page(text: str) -> tuple[tuple[str, ...], ...]:
+    """The floors that docs/architecture.md gives the parts of the library in its first drawing."""
+    block = text[text.index("jaxvae/\n") :]
+    rows = re.findall(r"^  (\S.*?)   .*floor (\d+)$", block[: block.index("```")], re.MULTILINE)
+    floors: dict[int, list[str]] = {}
+    for names, floor in rows:
+        found = [name.rstrip("/").removesuffix(".py") for name in names.split()]
+        floors.setdefault(int(floor), []).extend("" if n == "__init__" else n for n in found)
+    return tuple(tuple(sorted(floors[number])) for number in sorted(floors))
+
+
+def _cycles(root: Path) -> list[str]:
+    """Modules of the library that import one another, by imports inside functions too."""
+    paths = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted((root / "jaxvae").rglob("*.py"))
+    }
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        imports = _imports(root, path, ast.parse(path.read_text()))
+        reached = (f"{m}.{n}" if f"{m}.{n}" in paths else m for _, m, n in imports)
+        graph[module] = {name for name in reached if name in paths and name != module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        where = paths[error.args[1][0]].relative_to(root)
+        return [f"{where}:1: a cycle of imports: {' <- '.join(error.args[1])}"]
+    return []
 
 
 def _repeated_test_modules(root: Path) -> list[str]:
@@ -108,6 +143,16 @@ def _sizes(root, path, tree):
             lines = node.end_lineno - body[0].lineno + 1 if body else 0
             if lines >= MAX_FUNCTION:
                 yield node.lineno, f"{lines} lines in {node.name}: aim below {MAX_FUNCTION}"
+
+
+def _named_axes(root, path, tree):
+    if str(path.relative_to(root)) == MAPS_EXAMPLES:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("vmap"):
+            names = [keyword.value for keyword in node.keywords if keyword.arg == "axis_name"]
+            if any("EXAMPLES" in ast.unparse(name) for name in names):
+                yield node.lineno, "a vmap over examples: call jaxvae.map_examples"
 
 
 def _exports(root: Path, module: str) -> set[str] | None:

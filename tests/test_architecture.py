@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from architecture import violations
+from architecture import FLOORS, floors_of_page, violations
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,6 +59,16 @@ PLANTED = {
     "not exported": ("benchmarks/b.py", "from jaxvae.nn import f", "is not public"),
     "attribute": ("benchmarks/b.py", "from jaxvae import nn\nnn.other", "nn.other is not public"),
     "plain attribute": ("benchmarks/b.py", "import jaxvae\njaxvae.other", "not public"),
+    "cycle": (
+        "jaxvae/nn/other.py",
+        "def g():\n    from jaxvae.nn.mlp import mlp\n    return mlp",
+        "a cycle of imports",
+    ),
+    "own vmap over examples": (
+        "experiments/vae.py",
+        "jax.vmap(f, axis_name=EXAMPLES)",
+        "call jaxvae.map_examples",
+    ),
     "repeated test": ("tests/training/test_mlp.py", "", "is that of tests/nn/test_mlp.py"),
     "whole": ("benchmarks/b.py", "import jaxvae.nn", "instead of `import jaxvae.nn`"),
 }
@@ -74,6 +84,11 @@ def build(root: Path, sources: dict[str, str]) -> Path:
 
 def test_the_house_is_in_order():
     assert violations(ROOT) == []
+
+
+def test_the_page_on_architecture_draws_the_floors_that_are_enforced():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert floors_of_page(page) == tuple(tuple(sorted(parts)) for parts in FLOORS)
 
 
 def test_a_sound_package_has_no_violations(tmp_path):

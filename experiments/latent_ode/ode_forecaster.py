@@ -10,6 +10,7 @@ that the model draws. What q still gets wrong about a new series, importance sam
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,7 +32,6 @@ from experiments.latent_ode.forecaster import (
 )
 from jaxvae import metrics, models, nn, ode
 from jaxvae.distributions import kl_divergence
-from jaxvae.model import EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LatentOde:
         scale = self.setting.scale
         examples = jax.vmap(self._to_forecast)(series)
         if not self.setting.samples:
-            mean = jax.vmap(self._decoded, (None, 0), axis_name=EXAMPLES)(params, examples)
+            mean = jaxvae.map_examples(partial(self._decoded, params), examples)
             return Forecast(scale * mean, None)
         found = metrics.posterior_predictive(
             self.whole, params, examples, key=key, num_samples=self.setting.samples

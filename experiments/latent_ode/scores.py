@@ -14,7 +14,6 @@ import jaxvae
 from experiments.latent_ode.forecaster import BEYOND, SPACING, WINDOW, Forecast, Forecaster
 from jaxvae import data, plotting
 from jaxvae.distributions import Masked, Normal
-from jaxvae.model import EXAMPLES
 
 MEASURES = (
     "rmse_clean",
@@ -133,7 +132,9 @@ def bounds(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -
         return forecaster.loss(params, example, key=key, settings=number).bound
 
     count, seeds = test.starts.shape
-    each = jax.vmap(one, (None, 0, 0, None), axis_name=EXAMPLES)
+    def each(params, series, keys, number):
+        return jaxvae.map_examples(lambda s, k: one(params, s, k, number), series, keys)
+
     keys = jax.random.split(jax.random.key(seed), count)
     of_all = jax.jit(jax.vmap(each, (0, None, None, 0)))
     return {"test_bound_nats": of_all(params, test.observed, keys, jnp.arange(seeds)).mean(1)}
