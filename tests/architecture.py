@@ -51,7 +51,7 @@ def floors_of_page(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _cycles(root: Path) -> list[str]:
-    """Modules of the library that import one another, by imports inside functions too."""
+    """Modules of one part that import one another, by imports inside functions too."""
     paths = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted((root / "jaxvae").rglob("*.py"))
@@ -60,11 +60,13 @@ def _cycles(root: Path) -> list[str]:
     for module, path in paths.items():
         imports = _imports(root, path, ast.parse(path.read_text()))
         reached = (f"{m}.{n}" if f"{m}.{n}" in paths else m for _, m, n in imports)
-        graph[module] = {name for name in reached if name in paths and name != module}
+        part = _part(module)
+        own = {name for name in reached if name in paths and _part(name) == part}
+        graph[module] = own - {module}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        where = paths[error.args[1][0]].relative_to(root)
+        where = paths[error.args[1][1]].relative_to(root)
         return [f"{where}:1: a cycle of imports: {' <- '.join(error.args[1])}"]
     return []
 

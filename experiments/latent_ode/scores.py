@@ -132,6 +132,7 @@ def bounds(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -
         return forecaster.loss(params, example, key=key, settings=number).bound
 
     count, seeds = test.starts.shape
+
     def each(params, series, keys, number):
         return jaxvae.map_examples(lambda s, k: one(params, s, k, number), series, keys)
 

@@ -5,8 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from jaxvae._types import PyTree
 from jaxvae.distributions import kl_by_factor, representative
 from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 
@@ -36,11 +37,10 @@ def kl_per_dimension(
 
 
 @partial(jax.jit, static_argnums=0)
-def posterior_means(
-    model: LatentVariableModel, params: Params, examples: Example
-) -> Float[Array, "examples latent"]:
-    """The mean of q(z | x, c) for each example.
+def posterior_means(model: LatentVariableModel, params: Params, examples: Example) -> PyTree:
+    """The mean of q(z | x, c) for each example; a tree of means where a latent has several parts.
 
+    Those of a label and a vector are the label's probabilities and the mean of the mixture.
     Where the posterior is a flow, whose mean has no closed form, it is
     ``distributions.representative``: the image of the base's mean.
     """
@@ -51,13 +51,17 @@ def posterior_means(
     )
 
 
-def active_units(means: Float[Array, "examples latent"], threshold: float = 0.01) -> Int[Array, ""]:
+def active_units(means: PyTree, threshold: float = 0.01) -> PyTree:
     r"""Number of latent dimensions with $\mathrm{Var}_x(E_q[z_i \mid x])$ above the threshold.
 
     Args:
-        means: posterior means of many examples.
+        means: posterior means of many examples, shape (example, latent), as ``posterior_means``
+            gives them; a tree of such where a latent has several parts.
         threshold: the customary 0.01.
+
+    Returns:
+        One number, or one for each part.
 
     Reference: Burda, Grosse and Salakhutdinov (2016), section 5.2.
     """
-    return jnp.sum(jnp.var(means, axis=0) > threshold)
+    return jax.tree.map(lambda part: jnp.sum(jnp.var(part, axis=0) > threshold), means)
