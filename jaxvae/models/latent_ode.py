@@ -60,8 +60,9 @@ def latent_ode(
             ``normal(shape=(channels,))``. Its parameters are shared by all times.
         start: $t_0$, on the clock of the series; a start within it asks for
             ``nn.two_sided_encoder``, as others read the rows as if all lay on one side of it.
-        common_times: times at which all series are scored when ``Grid.times`` is None. Under the
-            ``vmap`` of training and evaluation they are then solved together, with common steps.
+        common_times: times at which all series are scored when ``Grid.times`` is None. The series
+            that ``map_examples`` maps over, in training, evaluation or a loop of one's own, are
+            then solved together, with common steps; outside of it the likelihood is an error.
             They rise, or fall from the start on; rising ones may lie on both sides of the start,
             and are then reached from it forwards and backwards.
         posterior: the family of q.

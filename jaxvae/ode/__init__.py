@@ -31,4 +31,4 @@ from jaxvae.ode.solve import Solution as Solution
 from jaxvae.ode.solve import Stats as Stats
 from jaxvae.ode.solve import solve as solve
 from jaxvae.ode.solve import solve_batch as solve_batch
-from jaxvae.ode.together import solve_together as solve_together
+from jaxvae.ode.solve import solve_together as solve_together

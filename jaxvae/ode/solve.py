@@ -1,12 +1,12 @@
-"""Initial value problems: one series, or a batch of them that shares times and steps."""
+"""Initial value problems: one series, or a batch of series that share their times and steps."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
 from jaxvae._types import PyTree, Scalar
@@ -142,6 +142,66 @@ def solve_batch(
     return solution._replace(values=jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), solution.values))
 
 
+def solve_together(
+    field: Field,
+    params: PyTree,
+    z0: PyTree,
+    ts: Any,
+    *,
+    axis_name: str,
+    integrator: Integrator = Integrator(),  # noqa: B008 - an immutable record
+    t0: Scalar | float | None = None,
+    throw: bool = True,
+) -> Solution:
+    """``solve_batch`` written for one series: all elements of a ``vmap`` are solved at once.
+
+    The initial states of the whole ``vmap`` are gathered and solved as one batch, and each series
+    gets its own solution.
+
+    Args:
+        field: as for ``solve``.
+        params: of the field; like ``ts`` and ``t0`` the same for all elements of the ``vmap``.
+        z0: the state of this series at ``t0``.
+        ts: common times.
+        axis_name: of the ``vmap`` over the series.
+        integrator: solver, controller, adjoint and limits.
+        t0: common time of the initial states; None for the first of ``ts``.
+        throw: as for ``solve``.
+
+    Returns:
+        Values (time, *state) of this series; mask and statistics are common.
+
+    Raises:
+        ValueError: if no ``vmap`` has the axis: a series that is solved alone takes other steps,
+            and ``solve`` does that; otherwise as ``solve``.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxvae import ode
+        >>> times = jnp.linspace(0.0, 1.0, 5)
+        >>> def decay_from(z):
+        ...     decay = lambda t, z, rate: -rate * z
+        ...     return ode.solve_together(decay, 2.0, z, times, axis_name="series").values
+        >>> jax.vmap(decay_from, axis_name="series")(jnp.ones((3, 1))).shape
+        (3, 5, 1)
+    """
+    try:
+        index = lax.axis_index(axis_name)
+    except NameError as missing:  # how JAX says that no vmap has the axis
+        raise ValueError(
+            f"solve_together expected a vmap with the axis {axis_name!r}, got one series alone; "
+            "map over the series with jaxvae.map_examples, or with jax.vmap(..., "
+            f"axis_name={axis_name!r}); ode.solve solves a series alone"
+        ) from missing
+    states = lax.all_gather(z0, axis_name)
+    solution = solve_batch(field, params, states, ts, integrator=integrator, t0=t0, throw=throw)
+    own = jax.tree.map(
+        lambda x: lax.dynamic_index_in_dim(x, index, keepdims=False), solution.values
+    )
+    return solution._replace(values=own)
+
+
 def _solve(field, params, z0, ts, integrator, t0, throw, norm=None) -> Solution:
     z0 = jax.tree.map(jnp.asarray, z0)
     failure.check_types(z0, ts, integrator)
@@ -160,7 +220,7 @@ def _solve(field, params, z0, ts, integrator, t0, throw, norm=None) -> Solution:
     z0 = jax.tree.map(lambda x: jnp.where(sound, x, 0), z0)
     # Gradients of a solve that broke down are NaN, and where series share their parameters they
     # cannot be taken out again: a first run finds how far the second may go.
-    trial = jax.lax.stop_gradient((params, z0, ordered))
+    trial = lax.stop_gradient((params, z0, ordered))
     values, cause, stats = _run(field, *trial, integrator, norm)
     reached = failure.reached_rows(values, cause) & sound
     places = jnp.arange(times.size)
@@ -211,7 +271,7 @@ def _worst_of_series(tree: PyTree) -> Scalar:
     """The largest root-mean-square of a series over its whole state."""
     leaves = [x.reshape(x.shape[0], -1) for x in jax.tree.leaves(tree)]
     # No gradient passes a step-size control, and that of a root at zero is infinite.
-    flat = jax.lax.stop_gradient(jnp.concatenate(leaves, axis=1))
+    flat = lax.stop_gradient(jnp.concatenate(leaves, axis=1))
     return jnp.sqrt(jnp.max(jnp.mean(jnp.square(flat), axis=1)))
 
 

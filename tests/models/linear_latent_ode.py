@@ -1,10 +1,12 @@
 """A linear latent ODE, whose posterior and evidence have a closed form."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import models, nn, objectives, ode
+from jaxvae import map_examples, models, nn, objectives, ode
 from jaxvae.distributions import MultivariateNormal
 from jaxvae.model import Example
 from jaxvae.series import TimeSeries
@@ -96,6 +98,16 @@ def random_model(common=False):
     encoder = nn.recurrent_encoder(nn.recurrent(2, 5), 4)
     model = linear_model(encoder, common=common, noise=None)
     return model, true_parameters(model)
+
+
+def likelihood_of(model, params, z0, grid):
+    """The distribution of one series, as one example of a batch."""
+
+    def one(z0, mask):
+        return model.likelihood(params, z0, grid._replace(mask=mask))
+
+    alone = jax.jit(partial(map_examples, one))(z0[None], grid.mask[None])
+    return jax.tree.map(lambda x: x[0], alone)
 
 
 def bound(model, params, inputs, grid):

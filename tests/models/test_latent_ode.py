@@ -21,7 +21,7 @@ from linear_latent_ode import (
     true_parameters,
 )
 
-from jaxvae import metrics, models, nn, objectives, ode
+from jaxvae import map_examples, metrics, models, nn, objectives, ode
 from jaxvae.model import Example, log_weight
 from jaxvae.series import Grid, TimeSeries
 
@@ -34,9 +34,8 @@ def test_with_the_exact_posterior_every_weight_is_the_evidence(common):
     grid = Grid(None if common else inputs.times, inputs.mask)
     example = Example(inputs, inputs.values, grid)
     params = true_parameters(model)
-    weights = jax.jit(jax.vmap(lambda key: log_weight(model, params, example, key=key)))(
-        jax.random.split(jax.random.key(2), 20)
-    )
+    weight = partial(map_examples, lambda key: log_weight(model, params, example, key=key))
+    weights = jax.jit(weight)(jax.random.split(jax.random.key(2), 20))
     np.testing.assert_allclose(weights, evidence, rtol=2e-5)
 
 

@@ -1,5 +1,7 @@
 """The times of a latent ODE: common ones, both sides of the start, and their own likelihood."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +14,14 @@ from linear_latent_ode import (
     C,
     bound,
     constant_encoder,
+    likelihood_of,
     linear_model,
     random_model,
     series,
     true_parameters,
 )
 
-from jaxvae import models, nn
+from jaxvae import map_examples, models, nn
 from jaxvae.series import Grid
 
 
@@ -31,7 +34,7 @@ def test_common_times_give_the_bounds_of_own_times_in_any_order():
         def one(row):
             return bound(model, params, row, Grid(row.times if times else None, row.mask))
 
-        return jax.jit(jax.vmap(one, axis_name="examples"))(rows)
+        return jax.jit(partial(map_examples, one))(rows)
 
     alone, together = bounds(own, True, many), bounds(shared, False, many)
     np.testing.assert_allclose(together, alone, rtol=1e-5)
@@ -58,7 +61,7 @@ def straddling_model(start, **options):
 def test_common_times_on_both_sides_of_the_start_are_reached_from_it(start):
     model = straddling_model(start)
     params, z0 = true_parameters(model), jnp.array([0.3, -0.8])
-    law = jax.jit(model.likelihood)(params, z0, Grid(None, jnp.ones((5, 2), bool)))
+    law = likelihood_of(model, params, z0, Grid(None, jnp.ones((5, 2), bool)))
     expected = [C @ jax.scipy.linalg.expm(A * (t - start)) @ z0 for t in TIMES]
     np.testing.assert_allclose(law.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
 
@@ -68,7 +71,7 @@ def test_a_rate_is_integrated_on_both_sides_of_the_start(start):
     rate = nn.Network(lambda key: None, lambda params, z: jnp.log(1.7) + 0 * z[:1])
     model = straddling_model(start, rate=rate)
     params = true_parameters(model)
-    law = jax.jit(model.likelihood)(params, jnp.zeros(2), Grid(None, jnp.ones((5, 2), bool)))
+    law = likelihood_of(model, params, jnp.zeros(2), Grid(None, jnp.ones((5, 2), bool)))
     assert float(law.expected) == pytest.approx(1.7 * max(2.0, start), rel=1e-5)
 
 

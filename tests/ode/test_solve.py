@@ -84,6 +84,25 @@ def test_a_batch_is_solved_as_its_series_are_in_any_order(how):
     np.testing.assert_array_equal(together(starts[::-1])[::-1], values)
 
 
+def test_series_under_a_named_vmap_are_solved_as_a_batch():
+    ts = jnp.array(TIMES)
+    starts = jnp.outer(jnp.array([1.0, -3.0, 100.0]), Z0)
+
+    def one(z):
+        return ode.solve_together(linear, FIELD, z, ts, axis_name="series")
+
+    together = jax.jit(jax.vmap(one, axis_name="series"))(starts)
+    batch = jax.jit(lambda z: ode.solve_batch(linear, FIELD, z, ts))(starts)
+    assert_close(together.values, batch.values, 1e-6)
+    np.testing.assert_array_equal(together.stats.steps, np.full(3, batch.stats.steps))
+    message = (
+        r"a vmap with the axis 'series'.*jaxvae\.map_examples.*ode\.solve solves a series alone"
+    )
+    for alone in (one, jax.vmap(one, axis_name="others"), jax.vmap(one)):
+        with pytest.raises(ValueError, match=message):
+            jax.eval_shape(alone, starts)
+
+
 def test_a_batch_has_the_tolerance_of_each_series():
     """One violent series among a thousand quiet ones would vanish in a mean over all."""
     quiet = ode.adaptive(1e-3, 1e-6)
