@@ -296,7 +296,7 @@ def report_of(case: Case, found: list[Measured]) -> dict[str, Any]:
     }
 
 
-def panel(case: Case, draws: Draws, found: Measured) -> plotting.SampledLaw:
+def panel(case: Case, draws: Draws, found: Measured) -> plotting.SampledDistribution:
     """What the picture shows of one family."""
     values = np.asarray(draws.value)
     low, high = np.quantile(values, (case.hidden, 1 - case.hidden))
@@ -304,7 +304,7 @@ def panel(case: Case, draws: Draws, found: Measured) -> plotting.SampledLaw:
     log_density = jax.jit(jax.vmap(case.law(jnp.asarray(case.at)).log_prob))
     ratio = (found.error[1] / found.error[0]) ** 2
     estimators = zip(("pathwise", "score"), found.mean, found.error, strict=True)
-    return plotting.SampledLaw(
+    return plotting.SampledDistribution(
         title=case.name,
         samples=values,
         grid=grid,
@@ -356,7 +356,9 @@ def main(config: Config) -> dict[str, Any]:
                 values |= report_of(case, found)
                 panels.append(panel(case, draws[0], found[0]))
                 run.log({"family": case.name, **found[0]._asdict()})
-            run.save_figure(kind, plotting.sampled_laws(panels, columns=(len(cases) + 1) // 2))
+            run.save_figure(
+                kind, plotting.sampled_distributions(panels, columns=(len(cases) + 1) // 2)
+            )
         report = run.save_metrics(values)
     print(training.format_metrics(report))
     print(f"\nPictures and metrics: {run.directory}")

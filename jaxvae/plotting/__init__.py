@@ -2,11 +2,13 @@
 
 from jaxvae.plotting.benchmarks import memory_against_steps as memory_against_steps
 from jaxvae.plotting.benchmarks import work_precision as work_precision
-from jaxvae.plotting.comparison import score_comparison as score_comparison
 from jaxvae.plotting.curves import elbo_curve as elbo_curve
+from jaxvae.plotting.curves import score_comparison as score_comparison
+from jaxvae.plotting.estimation import SampledDistribution as SampledDistribution
 from jaxvae.plotting.estimation import density_fits as density_fits
 from jaxvae.plotting.estimation import descent_paths as descent_paths
 from jaxvae.plotting.estimation import objective_curve as objective_curve
+from jaxvae.plotting.estimation import sampled_distributions as sampled_distributions
 from jaxvae.plotting.forecasts import forecasts as forecasts
 from jaxvae.plotting.forecasts import interpolations as interpolations
 from jaxvae.plotting.images import image_grid as image_grid
@@ -20,5 +22,3 @@ from jaxvae.plotting.regression import error_curves as error_curves
 from jaxvae.plotting.regression import fitted_curves as fitted_curves
 from jaxvae.plotting.trajectories import dot_panels as dot_panels
 from jaxvae.plotting.trajectories import trajectory_fit as trajectory_fit
-from jaxvae.plotting.transformations import SampledLaw as SampledLaw
-from jaxvae.plotting.transformations import sampled_laws as sampled_laws

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
-from jaxvae.plotting.palette import CYCLE
+from jaxvae.plotting.curves import CYCLE
 
 _MARKERS = "os^vDPX*"
 _MIB = 2.0**20

@@ -1,13 +1,15 @@
-"""Pictures of estimation: densities over samples, an objective, and descent on it."""
+"""Pictures of estimation: densities over samples, objectives and descent, estimated gradients."""
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxvae.plotting.palette import BLUE, CYCLE, GREY, ORANGE, PURPLE, SKY
+from jaxvae.plotting.curves import BLUE, CYCLE, GREY, ORANGE, PURPLE, SKY
 
 
 def density_fits(
@@ -125,3 +127,77 @@ def descent_paths(
         axes.axis("off")
     panels[0, 0].legend(loc="upper center")
     return figure
+
+
+class SampledDistribution(NamedTuple):
+    """What one panel shows.
+
+    Attributes:
+        title: of the panel.
+        samples: (number,).
+        grid: (points,), which is also the range of the histogram.
+        density: (points,) on the grid.
+        gradient: what is estimated, in words or LaTeX.
+        exact: the gradient in closed form.
+        estimates: estimator to mean and standard error.
+        remark: below the estimates.
+    """
+
+    title: str
+    samples: ArrayLike
+    grid: ArrayLike
+    density: ArrayLike
+    gradient: str
+    exact: float
+    estimates: Mapping[str, tuple[float, float]]
+    remark: str
+
+
+def sampled_distributions(panels: Sequence[SampledDistribution], *, columns: int = 4) -> Figure:
+    """Samples against their density, and estimates of a gradient with two standard errors.
+
+    Raises:
+        ValueError: if there is no distribution.
+    """
+    if not panels:
+        raise ValueError("sampled_distributions expected at least one distribution, got none")
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.3 * columns, 3.6 * rows + 0.4), dpi=130, layout="constrained")
+    cells = figure.add_gridspec(rows, columns)
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, columns)
+        parts = cells[row, column].subgridspec(2, 1, height_ratios=(3, 1))
+        upper, lower = (figure.add_subplot(part) for part in (parts[0], parts[1]))
+        _draw_samples(upper, panel)
+        _draw_estimates(lower, panel)
+        if number == 0:
+            handles = [*upper.get_legend_handles_labels()[0], lower.lines[0]]
+            words = ["samples g(ε)", "density", "exact gradient, beside two standard errors"]
+            figure.legend(handles, words, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _draw_samples(axes: Axes, panel: SampledDistribution) -> None:
+    samples, grid = np.asarray(panel.samples), np.asarray(panel.grid)
+    edges = np.linspace(grid[0], grid[-1], 51)
+    # Of all samples, those beyond the range included, so that the heights are densities.
+    heights = np.histogram(samples, edges)[0] / (len(samples) * (edges[1] - edges[0]))
+    axes.stairs(heights, edges, fill=True, color=SKY, alpha=0.5, label="samples g(ε)")
+    axes.plot(grid, np.asarray(panel.density), color=BLUE, linewidth=1.5, label="density")
+    axes.set_ylim(bottom=0.0)
+    axes.set_yticks([])
+    axes.set_title(panel.title, fontsize=11)
+
+
+def _draw_estimates(axes: Axes, panel: SampledDistribution) -> None:
+    axes.axvline(panel.exact, color="black", linestyle="--", linewidth=1)
+    for height, (colour, (mean, error)) in enumerate(
+        zip((BLUE, ORANGE), panel.estimates.values(), strict=False)
+    ):
+        axes.errorbar(mean, height, xerr=2 * error, fmt="o", color=colour, markersize=4, capsize=3)
+    axes.set_yticks(range(len(panel.estimates)), list(panel.estimates), fontsize=8)
+    axes.set_ylim(len(panel.estimates) - 0.4, -0.6)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel(f"{panel.gradient}\n{panel.remark}", fontsize=9)

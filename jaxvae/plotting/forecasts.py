@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxvae.plotting.palette import BLUE, CYCLE, GREY, ORANGE
+from jaxvae.plotting.curves import BLUE, CYCLE, GREY, ORANGE
 
 _OF_GROUPS = tuple(color for color in CYCLE if color not in (BLUE, ORANGE))
 

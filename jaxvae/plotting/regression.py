@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from jaxvae.plotting.palette import BLUE, CYCLE, GREY, ORANGE
+from jaxvae.plotting.curves import BLUE, CYCLE, GREY, ORANGE
 
 
 def fitted_curves(

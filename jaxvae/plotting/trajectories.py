@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
-from jaxvae.plotting.palette import BLUE, CYCLE, ORANGE
+from jaxvae.plotting.curves import BLUE, CYCLE, ORANGE
 
 
 def trajectory_fit(

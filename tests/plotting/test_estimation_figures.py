@@ -6,9 +6,9 @@ from jaxvae import plotting
 GRID = np.linspace(-1.0, 1.0, 21)
 
 
-def law(samples, **changes):
-    shown = plotting.SampledLaw(
-        title="law",
+def shown_of(samples, **changes):
+    shown = plotting.SampledDistribution(
+        title="distribution",
         samples=samples,
         grid=GRID,
         density=np.full(21, 0.25),
@@ -66,13 +66,13 @@ def test_fitted_curves_pair_points_truths_and_fits():
 def test_histogram_heights_are_densities_of_all_samples():
     # Half of the samples are beyond the range: what is shown has half the area.
     samples = np.concatenate([np.linspace(-1, 1, 1001), np.full(1001, 7.0)])
-    axes = plotting.sampled_laws([law(samples)]).axes[0]
+    axes = plotting.sampled_distributions([shown_of(samples)]).axes[0]
     heights, edges, _ = axes.patches[0].get_data()
     np.testing.assert_allclose(np.sum(heights * np.diff(edges)), 0.5)
 
 
 def test_estimates_carry_two_standard_errors():
-    axes = plotting.sampled_laws([law(GRID)] * 3, columns=2).axes[1]
+    axes = plotting.sampled_distributions([shown_of(GRID)] * 3, columns=2).axes[1]
     spans = [bar.get_segments()[0][:, 0] for bar in axes.collections]
     np.testing.assert_allclose(spans, [[1.9, 2.3], [1.0, 2.6]])
 
@@ -81,7 +81,7 @@ def test_estimates_carry_two_standard_errors():
     ("draw", "message"),
     [
         (lambda: plotting.density_fits(GRID, GRID, {}), "at least one density"),
-        (lambda: plotting.sampled_laws([]), "at least one law"),
+        (lambda: plotting.sampled_distributions([]), "at least one distribution"),
         (lambda: plotting.descent_paths(GRID, GRID, [GRID], [], ["a"]), "got 1, 0 and 1"),
         (lambda: plotting.fitted_curves((GRID, GRID), GRID, [GRID], [], []), "got 1, 0 and 0"),
     ],

@@ -95,7 +95,7 @@ def test_scatter_colours_points_by_label():
         (lambda: plotting.image_grid(np.zeros((4, 8, 8, 2))), "last axis of 3"),
         (lambda: plotting.latent_scatter(np.zeros((5, 3))), "choose two dimensions"),
         (lambda: plotting.manifold(np.zeros((5, 4, 4))), "square number of images, got 5"),
-        (lambda: plotting.elbo_curve([]), "at least one logged line"),
+        (lambda: plotting.elbo_curve([]), "at least one log record"),
     ],
 )
 def test_wrong_shapes_are_named(draw, message):
@@ -103,7 +103,7 @@ def test_wrong_shapes_are_named(draw, message):
         draw()
 
 
-def test_lines_without_a_held_out_bound_and_stopped_seeds_leave_gaps():
+def test_records_without_a_held_out_bound_and_stopped_seeds_leave_gaps():
     history = [
         {"epoch": 1.0, "bound": [-3.0, -5.0], "held_out_bound": [-4.0, -6.0]},
         {"epoch": 1.5, "bound": [-2.0, None]},
