@@ -5,13 +5,19 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test lint clean
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-exhaustive lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.vae --dataset digits --seed 0
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --durations 15
+
+# The long sweeps too: before a release.
+test-exhaustive: $(VENV)/.installed-dev
+	$(PYTEST) --durations 15 -m "exhaustive or not exhaustive"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -32,7 +32,7 @@ def event_shape(owner: str, expected: Shape, got: Shape) -> None:
 
 
 def of_type(name: str, value: Any, expected: type) -> None:
-    """Raise unless a record is of the kind that is read from."""
+    """Raise unless a value is a record of the expected type, such as an ``Example``."""
     if not isinstance(value, expected):
         raise ValueError(f"{name} expected {expected.__name__}(...), got {type(value).__name__}")
 
@@ -59,7 +59,7 @@ def functions(owner: str, **values: Any) -> None:
 
 
 def floating(name: str, array: Array) -> None:
-    """Raise unless numbers have fractions, which others joined to them would lose."""
+    """Raise unless an array is of a floating-point type, which integers cannot stand in for."""
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             f"{name} expected floating-point numbers, got {array.dtype}; use .astype(float)"

@@ -15,10 +15,12 @@ from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 @partial(jax.jit, static_argnums=0)
 def kl_per_dimension(
     model: LatentVariableModel, params: Params, examples: Example
-) -> Float[Array, " latent"]:
+) -> Float[Array, "*factors"]:
     r"""Mean of $KL(q(z_i \mid x) \| p(z_i))$ over the examples, in nats, for each latent dimension.
 
-    A dimension near zero has collapsed onto the prior: the decoder does without it.
+    A dimension near zero has collapsed onto the prior: the decoder does without it. Dimensions that
+    are not independent count as one, so that a ``Joint`` or a Normal with full covariance gives a
+    single number, the whole divergence.
 
     Args:
         model: the record of functions; posterior and prior need factors with a closed-form KL.
@@ -26,7 +28,7 @@ def kl_per_dimension(
         examples: examples along the first axis of every array.
 
     Raises:
-        ValueError: if the KL has no closed form in each dimension, as that of a flow.
+        ValueError: if the KL has no closed form, as that of a flow or to a mixture.
     """
 
     def one(example):

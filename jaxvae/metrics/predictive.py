@@ -1,4 +1,4 @@
-"""What a model expects besides what it was shown, with the posterior as exact as one pays for."""
+"""The posterior predictive distribution, by importance sampling of the latents."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from jaxvae.model import Example, LatentVariableModel, Params, map_examples
 
 
 class Predictive(NamedTuple):
-    r"""The law of further values given an example, from K weighted samples of its latents.
+    r"""The distribution of new values given an example, from K weighted samples of its latents.
 
     Attributes:
         mean: $\sum_k w_k E[x^* \mid z_k]$, shape (example, \*event).
@@ -65,11 +65,11 @@ def posterior_predictive(
         params: its parameters.
         examples: examples along the first axis of every array: what is known.
         contexts: $c^*$, likewise, of what is predicted, such as other times of a latent ODE; None
-            predicts the law of the target itself in the example's own context, where a mask says
+            predicts the target itself in the example's own context, where a mask says
             what is known.
         key: consumed once.
         num_samples: K.
-        num_draws: draws from the predictive law.
+        num_draws: draws from the predictive distribution.
         proposal: from q(z | x, c) to r, which should be as wide as the posterior or wider.
         batch: examples at a time.
 
@@ -101,23 +101,23 @@ def posterior_predictive(
 
     def one(example, context, key) -> Predictive:
         sample_key, resample_key, draw_key = jax.random.split(key, 3)
-        law = proposal(model.posterior(params, example.inputs, example.context))
+        r = proposal(model.posterior(params, example.inputs, example.context))
         prior = model.prior(params, example.context)
 
         def weighted(key: PRNGKey):
-            z, log_r = law.sample_and_log_prob(key)
+            z, log_r = r.sample_and_log_prob(key)
             likelihood = model.likelihood(params, z, example.context)
             log_w = prior.log_prob(z) + likelihood.log_prob(example.target) - log_r
             predicted = likelihood if context is None else model.likelihood(params, z, context)
             return log_w, predicted
 
         keys = jax.random.split(sample_key, num_samples)
-        log_weights, laws = map_examples(weighted, keys)
+        log_weights, predicted = map_examples(weighted, keys)
         weights = jax.nn.softmax(log_weights)
-        means = jax.vmap(lambda law: law.mean)(laws)
+        means = jax.vmap(lambda one: one.mean)(predicted)
         chosen = _systematic(weights, num_draws, resample_key)
         draw_keys = jax.random.split(draw_key, num_draws)
-        draws = jax.vmap(lambda k, key: jax.tree.map(lambda x: x[k], laws).sample(key))(
+        draws = jax.vmap(lambda k, key: jax.tree.map(lambda x: x[k], predicted).sample(key))(
             chosen, draw_keys
         )
         size = 1.0 / jnp.sum(weights**2)

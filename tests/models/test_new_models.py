@@ -3,21 +3,25 @@
 A Gaussian-mixture VAE, a Markov chain as prior, and counts with a batch and a library size.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from scipy import stats
 
 from jaxvae import Example, fit, metrics, models, nn, objectives
 from jaxvae.distributions import (
     Categorical,
     Joint,
+    Mixture,
     MultivariateNormal,
     NegativeBinomial,
     Normal,
+    kl_divergence,
 )
 from jaxvae.training import Trained
 
@@ -143,6 +147,12 @@ def test_metrics_of_a_joint_latent_have_its_structure():
     labels, values = metrics.active_units((probabilities, z))
     assert labels == metrics.active_units(probabilities)
     assert values == metrics.active_units(z)
+    whole = metrics.kl_per_dimension(MIXTURE, MIXTURE_PARAMS, EXAMPLES)
+    prior = MIXTURE.prior(MIXTURE_PARAMS, None)
+    codes = Trained(MIXTURE, MIXTURE_PARAMS).encode(X)
+    np.testing.assert_allclose(
+        whole, codes.map(lambda q: kl_divergence(q, prior)).mean(), rtol=1e-4
+    )
     information = metrics.mutual_information(
         MIXTURE, MIXTURE_PARAMS, EXAMPLES, key=jax.random.key(0)
     )
@@ -151,6 +161,34 @@ def test_metrics_of_a_joint_latent_have_its_structure():
         MIXTURE, MIXTURE_PARAMS, EXAMPLES, key=jax.random.key(1), num_samples=64
     )
     assert weights.log_likelihood.shape == (5,)
+
+
+def with_vamp_prior(model, pseudo_inputs):
+    r"""The prior becomes $\frac1K\sum_k q(z \mid u_k)$: a function of a model, as it needs q."""
+
+    def prior(params, context):
+        components = jax.vmap(lambda u: model.posterior(params, u, context))(pseudo_inputs)
+        return Mixture(Categorical(jnp.zeros(len(pseudo_inputs))), components)
+
+    return model._replace(prior=prior)
+
+
+def test_a_vamp_prior_is_a_function_of_a_model():
+    plain = models.vae(
+        encoder=nn.mlp((PIXELS,), (4,)),
+        decoder=nn.mlp((2,), (PIXELS,)),
+        latent_dim=2,
+        likelihood=models.normal(shape=()),
+    )
+    model, params = with_vamp_prior(plain, X[:3]), plain.init(jax.random.key(4))
+    z = jnp.array([0.2, -0.3])
+    densities = [model.posterior(params, u, None).log_prob(z) for u in X[:3]]
+    mixture = np.logaddexp.reduce(np.float64(densities)) - np.log(3)
+    np.testing.assert_allclose(model.prior(params, None).log_prob(z), mixture, rtol=1e-5)
+    drawn = Trained(model, params).sample(6, key=jax.random.key(5))
+    assert drawn.shape == (6, PIXELS)
+    with pytest.raises(ValueError, match="has no closed form here"):
+        metrics.kl_per_dimension(model, params, EXAMPLES)
 
 
 def markov_prior(length: int) -> models.PriorFamily:
@@ -250,7 +288,7 @@ def test_counts_with_a_batch_and_a_library_size_are_a_choice_of_parts():
     expected = stats.nbinom.logpmf(first.target, size, size / (size + mean)).sum()
     np.testing.assert_allclose(likelihood.log_prob(first.target), expected, rtol=1e-4)
     result = fit(
-        lambda params, example, *, key, settings: objectives.elbo(model, params, example, key=key),
+        partial(objectives.elbo, model),
         model.init,
         examples,
         key=jax.random.key(1),

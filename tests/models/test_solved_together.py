@@ -15,7 +15,10 @@ from jaxvae.training import Trained
 TIMES = (0.3, 1.1, 2.0, 4.0)
 ROWS = 6
 # So loose that a series alone takes visibly other steps than all together.
-LOOSE = ode.adaptive(1e-2, 1e-2)
+LOOSE = ode.adaptive(3e-2, 3e-2)
+
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def decaying():
@@ -64,7 +67,7 @@ TOGETHER = float(jnp.mean(jax.jit(partial(map_examples, of_one))(EXAMPLES_OF_ALL
 
 def test_alone_the_series_take_other_steps():
     alone = jax.jit(partial(map_examples, of_one, batch_size=1))(EXAMPLES_OF_ALL)
-    assert abs(float(jnp.mean(alone)) - TOGETHER) > 2e-4 * abs(TOGETHER)
+    assert abs(float(jnp.mean(alone)) - TOGETHER) > 1e-3 * abs(TOGETHER)
 
 
 def test_training_held_out_rows_evaluation_and_gradients_agree_to_rounding():
@@ -83,7 +86,8 @@ def test_training_held_out_rows_evaluation_and_gradients_agree_to_rounding():
     record = result.history[0]
     evaluation = metrics.evaluate(at_the_mean, PARAMS, EXAMPLES_OF_ALL, key=jax.random.key(1))
     for found in (record["bound"], record["held_out_bound"], evaluation.mean.bound):
-        np.testing.assert_allclose(found, TOGETHER, rtol=1e-5)
+        # Rounding moves the sizes of adaptive steps, and these the path within the tolerance.
+        np.testing.assert_allclose(found, TOGETHER, rtol=1e-4)
 
     def mean(params):
         estimates = map_examples(

@@ -1,4 +1,4 @@
-"""Annealed chains of one example, from a law that is easy to draw from to the joint, or back."""
+"""Annealed chains of one example, from an easily sampled distribution to the joint, or back."""
 
 import math
 from collections.abc import Callable, Sequence

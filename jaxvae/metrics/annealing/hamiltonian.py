@@ -78,7 +78,7 @@ def transition(
     step_size: Scalar,
     num_steps: int,
 ) -> tuple[Point, Scalar]:
-    r"""One step of a reversible Markov chain whose law is proportional to $\prod_i f_i(z)^{w_i}$.
+    r"""One step of a Markov chain that is reversible for a density $\propto\prod_i f_i(z)^{w_i}$.
 
     A trajectory with a fresh momentum is proposed, and accepted with the probability
     $\min(1, e^{H - H'})$ that corrects the error of the energy H. What is not finite is rejected.

@@ -69,7 +69,7 @@ def annealed_log_likelihood(
     chunk: int = 16,
     batch: int = 16,
 ) -> AnnealedEstimate:
-    r"""$\log p(x) \approx \log\frac1K\sum_k w_k$ by annealing from an initial law to the posterior.
+    r"""$\log p(x) \approx \log\frac1K\sum_k w_k$ by annealing from $p_0(z)$ to the posterior.
 
     A chain passes the densities $p_0(z)^{1-\beta_t}\,p(x, z)^{\beta_t}$ by Hamiltonian transitions.
     $E[w_k] = p(x)$ whatever the number of temperatures, so the estimate is a lower bound in
@@ -88,7 +88,7 @@ def annealed_log_likelihood(
         num_temperatures: T, steps from $\beta = 0$ to 1, at least 2.
         num_leapfrog: leapfrog steps, and so gradients, at each temperature.
         initial: ``start_from_posterior``, ``start_from_prior`` or another function
-            ``(model, params, example)`` to the law $p_0(z)$ that chains start from.
+            ``(model, params, example)`` to the distribution $p_0(z)$ of the chains' starts.
         schedule: T to the T + 1 temperatures, which rise from 0 to 1.
         chunk: chains at a time.
         batch: examples at a time.
