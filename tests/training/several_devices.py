@@ -1,36 +1,29 @@
-"""A process of ``test_devices.py``: trains over all devices that it sees, and prints what came out.
+"""Training over several devices or processes, for ``test_devices.py`` to compare with one device.
 
-``python several_devices.py FOLDER STEPS CASES [COORDINATOR PROCESSES RANK]``; a case is one of the
-names of ``CASES``, or "failing", and several are joined by commas.
+``python several_devices.py FOLDER CASES [COORDINATOR RANK]`` trains the cases, names of ``CASES``
+joined by commas, and prints what came out. With a coordinator it is one of two processes.
 """
 
 import json
-import os
 import sys
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import ppca
 
-folder, steps, cases, *processes = sys.argv[1:]
-if processes:
-    coordinator, count, rank = processes
-    jax.distributed.initialize(coordinator, int(count), int(rank))
+import jaxvae
+from jaxvae import _run_time, data, objectives, ode, training
+from jaxvae.model import EXAMPLES, Estimate
 
-import jaxvae  # noqa: E402 - after the processes have met
-from jaxvae import data, models, nn, objectives, ode, training  # noqa: E402
-from jaxvae.model import Estimate  # noqa: E402
-
-CASES = {
-    "plain": {"members": 0, "groups": 1},
-    "stream": {"members": 0, "groups": 1, "stream": True},
-    "members_apart": {"members": 4, "groups": 4},
-    "members_together": {"members": 2, "groups": 1},
-    "solves": {"members": 2, "groups": 2, "solves": True},
-}
+BATCH, HELD_OUT, STEPS = 8, 5, 4
+ROWS = np.random.default_rng(0).random((20, 5)).astype(np.float32)  # two steps an epoch
+FAST = ROWS.copy()
+FAST[5, 0] = 1e5
+INTEGRATOR = ode.adaptive(1e-3, 1e-5, max_steps=16, adjoint=ode.Direct())
 
 
 @dataclass(frozen=True)
@@ -38,15 +31,14 @@ class Config:
     """Nothing is configured."""
 
 
-rows = np.random.default_rng(0).random((80, 6)).astype(np.float32)
-model = models.vae(
-    encoder=nn.mlp((6,), (4,), hidden=(8,)),
-    decoder=nn.mlp((2,), (6,), hidden=(8,)),
-    latent_dim=2,
-)
+def with_share(estimate):
+    """The estimate, with the number of examples that are mapped over together among its parts."""
+    share = jnp.float32(jax.lax.axis_size(EXAMPLES))
+    return estimate._replace(parts=estimate.parts | {"share": share})
 
 
-STEPS = ode.adaptive(1e-5, 1e-7, max_steps=64)
+def elbo(params, example, *, key):
+    return with_share(objectives.elbo(ppca.model, params, example, key=key))
 
 
 def any_state(key):
@@ -54,100 +46,130 @@ def any_state(key):
     return jax.random.normal(key, (2,))
 
 
-def decays(params, example, *, key, settings=1.0, power=2):
-    """How near a state that decays at the rate of the first number gets to the second."""
+def decays(params, example, *, key, settings):
+    """How near a state that decays at the rate of the first number gets to the second.
+
+    Rates above one are multiplied by the setting.
+    """
     del key
     rate, end, *_ = example.target
-    times = jnp.linspace(0.0, 1.0, 5)
-    z = ode.solve(lambda t, z, k: -k * z, settings * rate, params, times, integrator=STEPS).values
-    value = -jnp.sum((z[-1] - end) ** power)
+    rate = jnp.where(rate > 1, settings * rate, rate)
+    times = jnp.linspace(0.0, 1.0, 2)
+    z = ode.solve(lambda t, z, k: -k * z, rate, params, times, integrator=INTEGRATOR).values
+    value = -jnp.sum((z[-1] - end) ** 2)
+    return with_share(Estimate(value, value, {}))
+
+
+def refuses(params, example, *, key):
+    """An error for the fast row."""
+    del key
+    value = jnp.sum(params) * example.target[1]
+    value = _run_time.error_if(value, example.target[0] > 1, "refused")
     return Estimate(value, value, {})
 
 
-def failing():
-    """What is told when one solve fails on one of the devices, and what the other members do."""
-    fast = rows.copy()
-    fast[5, 0] = 1e5
-    options = {
-        "batch_size": 16,
-        "optimiser": optax.sgd(1e-2),
-        "mesh": training.device_mesh(),
-        "progress": False,
-    }
-    halted = jaxvae.fit(
-        decays,
-        any_state,
-        rows,
-        key=jax.random.split(jax.random.key(0), 3),
-        num_steps=3,
-        settings=lambda step, rate: jnp.where(step == 2, rate, 1.0),
-        hyperparameters=jnp.array([1.0, 1e5, 1.0]),
-        on_failure="halt",
-        **options,
-    )
-    skipped = jaxvae.fit(
-        partial(decays, power=1),
-        any_state,
-        fast,
-        key=jax.random.key(0),
-        num_steps=5,
-        on_failure="skip",
-        **options,
-    )
-    found = {
-        "failed_at": halted.state.watch.failed_at.tolist(),
-        "skipped": int(skipped.history[-1]["skipped_updates"]),
-    }
-    try:
-        jaxvae.fit(decays, any_state, fast, key=jax.random.key(0), num_steps=10, **options)
-    except training.NonFiniteError as error:
-        seen = training.replay(error.failure, decays, any_state, optimiser=options["optimiser"])
-        bad = seen.failure.rows[np.array(seen.bad_rows), 0]
-        found |= {"error": str(error), "rates": bad.tolist(), "trace": seen.trace}
-    return found
-
-
-def train(out, num_steps, *, members, groups, stream=False, solves=False):
-    """One run, resumed if it is there already."""
+def fit(loss, init, rows, *, num_steps=STEPS, groups=1, members=None, **options):
+    """Train, over all devices if there are several."""
     key = jax.random.key(1)
-    resume = os.path.exists(os.path.join(out, "config.json"))
-    with training.open_run(out, Config(), resume=resume, checkpoint_steps=5) as run:
-        return jaxvae.fit(
-            decays if solves else partial(objectives.elbo, model),
-            any_state if solves else model.init,
-            data.stream(data.Rows(rows)) if stream else rows,
-            key=jax.random.split(key, members) if members else key,
-            num_steps=num_steps,
-            optimiser=optax.adam(1e-2),
-            batch_size=16,
-            held_out=rows[:10],
-            mesh=training.device_mesh(members=groups) if jax.device_count() > 1 else None,
-            run=run,
-            progress=False,
-        )
+    return jaxvae.fit(
+        loss,
+        init,
+        rows,
+        key=jax.random.split(key, members) if members else key,
+        num_steps=num_steps,
+        optimiser=optax.sgd(1e-2),
+        batch_size=BATCH,
+        mesh=training.device_mesh(members=groups) if jax.device_count() > 1 else None,
+        progress=False,
+        **options,
+    )
+
+
+def plain(**options):
+    return fit(elbo, ppca.model.init, ROWS, held_out=ROWS[:HELD_OUT], **options)
+
+
+def stream(**options):
+    rows = data.stream(data.Rows(ROWS))
+    return fit(elbo, ppca.model.init, rows, held_out=ROWS[:HELD_OUT], members=2, **options)
+
+
+def members_apart():
+    return plain(members=4, groups=4)
+
+
+def solves(scales, run=None):
+    """Two members in two groups of devices; with a scale of one the fast row cannot be solved."""
+    return fit(
+        decays, any_state, FAST, held_out=ROWS[:HELD_OUT], groups=2, on_failure="halt", run=run,
+        settings=lambda step, scale: scale, hyperparameters=jnp.float32(scales),
+    )  # fmt: skip
+
+
+def kept(train, folder, num_steps, *, resume):
+    """Train with a folder, resuming the run that is there if asked to."""
+    with training.open_run(Path(folder) / train.__name__, Config(), resume=resume) as run:
+        return train(num_steps=num_steps, run=run)
 
 
 def describe(result):
-    """What the tests compare, which every process must help to collect."""
+    """What the tests compare; every process must help to collect it."""
     mesh = jax.make_mesh((jax.device_count(),), ("d",))
     everywhere = jax.sharding.NamedSharding(mesh, jax.P())
     whole = jax.jit(lambda tree: tree, out_shardings=everywhere)(result.state.params)
-    line, leaves = result.history[-1], jax.tree.leaves(result.state.params)
+    record, leaves = result.history[-1], jax.tree.leaves(result.state.params)
     return {
-        "params": np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(whole)]).tolist(),
-        "bound": np.asarray(line["bound"]).tolist(),
-        "held_out": np.asarray(line["held_out_bound"]).tolist(),
+        "params": [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(whole)],
+        "bound": np.asarray(record["bound"]).tolist(),
+        "held_out": np.asarray(record["held_out_bound"]).tolist(),
+        "shares": [np.nanmean(record["share"]).item(), np.mean(record["held_out_share"]).item()],
         "spread": sorted({str(tuple(getattr(x.sharding, "spec", ("one",)))) for x in leaves}),
         "devices": jax.device_count(),
         "first_step": result.history[0]["step"],
     }
 
 
-told = {}
-for case in cases.split(","):
-    if case == "failing":
-        told[case] = failing()
-    else:
-        told[case] = describe(train(os.path.join(folder, case), int(steps), **CASES[case]))
-if jax.process_index() == 0:
-    print("RESULT", json.dumps(told), flush=True)
+def failing(folder):
+    """A solve that fails for one row of the second of two members, and the step replayed."""
+    with training.open_run(folder, Config()) as run:
+        result = solves([1e-5, 1.0], run)
+    seen = training.replay(
+        folder, decays, any_state, FAST, optimiser=optax.sgd(1e-2), member=1,
+        settings=lambda step: 1.0,
+    )  # fmt: skip
+    return describe(result) | {
+        "failed_at": result.state.watch.failed_at.tolist(),
+        "failure": seen.failure.describe(),
+        "rates": seen.failure.rows[np.array(seen.bad_rows), 0].tolist(),
+        "trace": seen.trace,
+    }
+
+
+def skipping():
+    result = fit(refuses, any_state, FAST, num_steps=2, on_failure="skip")
+    return {
+        "skipped": int(result.history[-1]["skipped_updates"]),
+        "finite": bool(np.isfinite(result.params).all()),
+    }
+
+
+CASES = {
+    "plain": lambda folder: describe(kept(plain, folder, 2, resume=False)),
+    "stream": lambda folder: describe(kept(stream, folder, 2, resume=False)),
+    "members_apart": lambda folder: describe(members_apart()),
+    "failing": failing,
+    "skipping": lambda folder: skipping(),
+}
+
+
+def main(folder, cases, *processes):
+    if processes:
+        coordinator, rank = processes
+        jax.distributed.initialize(coordinator, 2, int(rank))
+    found = {case: CASES[case](folder) for case in cases.split(",")}
+    if jax.process_index() == 0:
+        print("RESULT", json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -11,6 +11,7 @@ from problems import DATA, run, scalar_estimate
 
 from jaxvae.training import averaged_params, chosen_params, with_average
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 # Gradient ascent on a slope moves the parameter by one each step.
 STEP = optax.sgd(1.0)
 PEAKS = np.float32([3.0, 11.0, 40.0])

@@ -9,8 +9,10 @@ import pytest
 from problems import (
     COUNT,
     DATA,
+    EPS,
     assert_identical,
     elbo,
+    noisy,
     quadratic,
     run,
     scalar_estimate,
@@ -31,7 +33,7 @@ def test_the_same_key_gives_the_same_parameters_and_another_key_others(uninterru
     again = train(key=jax.random.key(0), num_steps=20)
     other = train(key=jax.random.key(1), num_steps=20)
     assert_identical(again.state, uninterrupted.state)
-    assert np.all(other.params.inference.weights != uninterrupted.params.inference.weights)
+    assert np.all(other.params["mean"] != uninterrupted.params["mean"])
 
 
 @pytest.mark.parametrize("first", [6, 7])
@@ -39,7 +41,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(uninterrupted, first
     begun = train(key=jax.random.key(0), num_steps=first)
     assert int(begun.state.step) == first
     # The key of the state counts, not the one given here.
-    resumed = run(elbo, begun.state, DATA, optimiser=optax.adam(1e-2), num_steps=20)
+    resumed = run(noisy, begun.state, DATA, optimiser=optax.adam(1e-2), num_steps=20)
     assert_identical(resumed.state, uninterrupted.state)
     assert_identical(resumed.params, uninterrupted.params)
     # Its lines fall on the same steps, even where it began inside a chunk.
@@ -49,7 +51,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(uninterrupted, first
 def test_the_given_state_survives_and_can_be_continued_twice(uninterrupted):
     begun = train(key=jax.random.key(0), num_steps=7)
     for _ in range(2):
-        again = run(elbo, begun.state, DATA, optimiser=optax.adam(1e-2), num_steps=20)
+        again = run(noisy, begun.state, DATA, optimiser=optax.adam(1e-2), num_steps=20)
         assert_identical(again.state, uninterrupted.state)
     assert int(begun.state.step) == 7
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(begun.state))
@@ -67,7 +69,8 @@ def test_logging_more_or_less_often_changes_nothing(uninterrupted, log_every):
         np.average([line["bound"] for line in lines], weights=weights)
         for lines, weights in ((logged.history, lengths), (uninterrupted.history, [6, 6, 6, 2]))
     )
-    np.testing.assert_allclose(mean, expected_mean, rtol=1e-5)
+    # Twenty terms below 30 in size.
+    np.testing.assert_allclose(mean, expected_mean, rtol=0, atol=20 * 30 * EPS)
 
 
 def test_the_loss_is_traced_once_whatever_the_number_and_length_of_chunks():
@@ -115,8 +118,9 @@ def test_held_out_rows_leave_training_alone_and_give_their_mean_estimate(uninter
             )
         ],
     )
+    # A mean of 300 numbers of one sign.
     np.testing.assert_allclose(
-        [line["held_out_bound"] for line in found.history], bounds, rtol=1e-5
+        [line["held_out_bound"] for line in found.history], bounds, rtol=300 * EPS
     )
 
 
@@ -136,7 +140,8 @@ def test_history_lines_hold_steps_epochs_means_and_speed(uninterrupted):
     np.testing.assert_allclose(epochs, [1, 2, 3, 20 / 6])
     for line in uninterrupted.history:
         assert {"step", "epoch", "bound", "reconstruction", "kl", "steps_per_second"} <= set(line)
-        np.testing.assert_allclose(line["bound"], line["reconstruction"] - line["kl"], rtol=1e-5)
+        difference = line["reconstruction"] - line["kl"]
+        np.testing.assert_allclose(line["bound"], difference, rtol=0, atol=6 * 30 * EPS)
         assert line["steps_per_second"] > 0
     assert uninterrupted.compile_seconds > 0
     assert uninterrupted.train_seconds > 0
@@ -151,17 +156,19 @@ def test_settings_follow_the_step():
     schedule = started(
         num_steps=8, log_every=1, settings=lambda step: {"beta": step.astype(jnp.float32) / 10}
     )
-    np.testing.assert_allclose([line["beta"] for line in schedule.history], np.arange(8) / 10)
+    np.testing.assert_allclose(
+        [line["beta"] for line in schedule.history], np.arange(8) / 10, rtol=4 * EPS
+    )
     constant = started(num_steps=3, settings={"beta": jnp.float32(0.3)})
-    np.testing.assert_allclose(constant.history[0]["beta"], 0.3, rtol=1e-6)
+    np.testing.assert_allclose(constant.history[0]["beta"], 0.3, rtol=4 * EPS)
 
 
 def test_without_settings_the_loss_keeps_its_default():
-    settings = objectives.ElboSettings(beta=jnp.float32(0.0))
-    start = partial(train, key=jax.random.key(0), num_steps=6)
-    assert_identical(start().params, start(settings=objectives.ElboSettings()).params)
-    changed = start(settings=settings).params.inference.log_scale
-    assert np.all(start().params.inference.log_scale != changed)
+    train_with = partial(train, key=jax.random.key(0), num_steps=6)
+    default = train_with().params
+    assert_identical(default, train_with(settings=jnp.float32(1.0)).params)
+    changed = train_with(settings=jnp.float32(0.0)).params
+    assert np.all(default["log_scale"] != changed["log_scale"])
 
 
 def test_a_quadratic_loss_is_led_to_its_optimum():
@@ -234,7 +241,7 @@ def test_sizes_that_cannot_be_are_refused(options, message):
 def test_a_state_has_its_own_key_and_takes_no_other():
     begun = train(key=jax.random.key(0), num_steps=1)
     with pytest.raises(ValueError, match="expected no key with a state"):
-        run(elbo, begun.state, DATA, optimiser=COUNT, key=jax.random.key(1), num_steps=2)
+        run(noisy, begun.state, DATA, optimiser=COUNT, key=jax.random.key(1), num_steps=2)
 
 
 def test_the_logged_mean_of_very_many_steps_keeps_its_digits():

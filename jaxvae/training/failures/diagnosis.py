@@ -72,7 +72,7 @@ def diagnose(
         hyperparameters: the member's own.
         batches: where the rows of each step come from.
         stop: where it ended.
-        only_updates: whether bad surrogates and gradients are none, as their update is skipped.
+        only_updates: whether to accept bad surrogates and gradients, as their update is skipped.
 
     Returns:
         The state before that step (though with ``stop`` as its step), and the diagnosis.

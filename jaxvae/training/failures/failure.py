@@ -13,7 +13,7 @@ from jaxvae.training.runs.files import FAILURE_FOLDER, write_json
 from jaxvae.training.state import TrainState
 
 RUN_TIME_ERRORS = (RuntimeError, ValueError)
-"""As what XLA raises an error within a compiled function."""
+"""The types in which XLA raises an error of a compiled function."""
 
 
 class Failure(NamedTuple):

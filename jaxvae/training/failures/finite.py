@@ -17,7 +17,7 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def no_nan(tree: PyTree) -> Bool[Array, ""]:
-    """Whether no number of a tree is NaN: the initial best value of an optimiser is infinite."""
+    """Whether no number of a tree is NaN; infinite ones, as in an optimiser's state, are good."""
     return _all(lambda leaf: ~jnp.isnan(leaf), tree)
 
 
@@ -32,9 +32,9 @@ def where(condition: Bool[Array, ""], first: Any, second: Any) -> Any:
 
 
 def finite_groups(tree: PyTree) -> dict[str, Bool[Array, ""]]:
-    """Whether all numbers are finite, for each of the uppermost parts of parameters by its name.
+    """Whether all numbers are finite, for each top-level part of parameters by its name.
 
-    These are ``generative`` and ``inference`` for ``Params``.
+    For ``Params`` these are ``generative``, ``inference`` and ``auxiliary``.
     """
     parts: dict[str, list[Any]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

@@ -97,8 +97,11 @@ def replay(
     # On one device: if one of several raises an error, the others wait for it in vain.
     state = on_one_device(failure.state)
     finite = _finite(train_step, state, failure.rows)
-    surrogates, bad_rows = _rows(train_step, state, failure.rows)
-    trace = _trace(train_step, state, failure.rows, bad_rows[0]) if bad_rows else ""
+    surrogates, messages = _rows(train_step, state, failure.rows)
+    bad_rows, trace = list(messages), ""
+    if bad_rows:
+        first = bad_rows[0]
+        trace = messages[first] or _trace(train_step, state, failure.rows, first)
     return Replay(failure, surrogates, bad_rows, finite, trace)
 
 
@@ -117,8 +120,10 @@ def _finite(train_step: TrainStep, state: TrainState, rows: PyTree) -> dict[str,
     }
 
 
-def _rows(train_step: TrainStep, state: TrainState, rows: PyTree) -> tuple[np.ndarray, list[int]]:
-    """The surrogate of each row, NaN where it raises an error, and which rows are bad."""
+def _rows(
+    train_step: TrainStep, state: TrainState, rows: PyTree
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The surrogate of each row, NaN where it raises an error, and the messages of bad rows."""
 
     @jax.jit
     def one(index):
@@ -126,24 +131,20 @@ def _rows(train_step: TrainStep, state: TrainState, rows: PyTree) -> tuple[np.nd
         value, gradient = jax.value_and_grad(surrogate)(state.params)
         return value, all_finite((value, gradient))
 
-    def seen(index):
+    surrogates, messages = np.full(train_step.batch_size, np.nan), {}
+    for index in range(train_step.batch_size):
         try:
-            return jax.device_get(jax.block_until_ready(one(index)))
+            surrogates[index], good = jax.device_get(jax.block_until_ready(one(index)))
+            if not good:
+                messages[index] = ""
         except RUN_TIME_ERRORS as error:
-            _message(error)
-            return np.nan, False
-
-    found = [seen(index) for index in range(train_step.batch_size)]
-    surrogates, good = map(np.asarray, zip(*found, strict=True))
-    return surrogates, np.flatnonzero(~good).tolist()
+            messages[index] = _message(error)
+    return surrogates, messages
 
 
 def _trace(train_step: TrainStep, state: TrainState, rows: PyTree, index: int) -> str:
+    """A traceback to the first operation of a row whose result is not finite."""
     surrogate = _surrogate_of_row(train_step, state, rows, index)
-    try:
-        jax.block_until_ready(jax.jit(jax.grad(surrogate))(state.params))
-    except RUN_TIME_ERRORS as error:
-        return _message(error)
     try:
         with jax.disable_jit(), jax.debug_nans(True), jax.debug_infs(True):
             jax.grad(surrogate)(state.params)

@@ -166,8 +166,7 @@ def digest(tree: PyTree) -> str:
     """A digest of names, shapes, dtypes and bytes of all arrays: equal only for equal ones."""
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        # The parts of an array that lie with other processes cannot be read here, and are left out
-        # alike whenever a digest is made.
+        # Arrays that other processes hold parts of cannot be read here: no digest includes them.
         array = np.asarray(leaf if _is_here(leaf) else 0)
         found.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}".encode())
         found.update(array.tobytes())

@@ -85,8 +85,7 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise ValueError(
-            f"expected a folder of which no process makes use, got {folder}, where a run is in "
-            "progress; wait for its end, or choose another --out"
+            f"a run is in progress in {folder}; wait until it has ended, or choose another --out"
         ) from error
     try:
         yield
