@@ -1,21 +1,21 @@
 """A linear spiral learnt with the adjoint method: the Bath report, section 5.2, figure 17.
 
-A perceptron is learnt as the field of x' = W x with W = [[-0.1, 1], [-0.2, -0.1]] from 200 points
-in [0, 25], in 1,000 steps with the adjoint method (Backsolve); then the same with every other way
-to differentiate a solution, side by side:
+A perceptron learns the vector field of x' = W x with W = [[-0.1, 1], [-0.2, -0.1]] from 200 points
+in [0, 25], in 1,000 steps with the adjoint method (Backsolve). Every other way to differentiate a
+solution is then compared with it:
 
     python -m experiments.adjoint_spiral
 
-A step fits fragments of 20 consecutive points, each solved from its first point, as programs of
-this kind do: a fresh field soon leaves a trajectory of two turns, and the gradient of the whole
-says little about its beginning. ``trajectory_mse`` in metrics.json is the mean squared distance
-along the whole trajectory, solved from its first point alone; errors of gradients are those of
-``ode.gradient_check`` along it, with the parameters that the first seed has learnt.
+A step fits fragments of 20 consecutive points, and each fragment is solved from its first point.
+An untrained field soon leaves a trajectory of two turns, and then the gradient of the whole
+trajectory says little about its beginning. ``trajectory_mse`` in metrics.json is the mean squared
+distance along the whole trajectory, solved from its first point alone. Errors of gradients are
+those of ``ode.gradient_check`` along it, at the parameters that the first seed has learnt.
 
-Times and memory are those of this machine in this run, one training after another: an indication,
-where benchmarks measure in turns. Reversible takes a fixed step between two points, all others
-adapt theirs to the tolerance. ForwardMode carries a tangent for each parameter, where
-``jaxvae.fit`` asks for gradients backwards: they are taken forwards first, and handed over.
+Times and memory are only an indication, as the methods are trained one after another; use
+``benchmarks.adjoints`` for a comparison. Reversible takes one fixed step between two points, and
+all other methods adapt their steps to the tolerance. ForwardMode computes the gradient in forward
+mode and passes it to ``jaxvae.fit``, which differentiates in reverse mode.
 """
 
 import dataclasses
@@ -45,14 +45,14 @@ Adjoint = Literal[
 
 @dataclass(frozen=True)
 class Problem:
-    """The data, the field, and how the equation is solved."""
+    """The data, the vector field, and how the equation is solved."""
 
     points: int = 200
-    """Points of the trajectory."""
+    """Number of points of the trajectory."""
     span: float = 25.0
-    """Time of the last one."""
+    """Time of the last point."""
     hidden: int = 20
-    """Units of the field's one hidden layer, with tanh."""
+    """Units of the one hidden layer of the vector field, with tanh."""
     tolerance: float = 1e-5
     """Relative tolerance of adaptive steps; the absolute one is a hundredth of it."""
     max_steps: int = 256
@@ -64,15 +64,15 @@ class Training:
     """Adam with a cosine decay of the learning rate to 0."""
 
     adjoints: tuple[Adjoint, ...] = get_args(Adjoint)
-    """Which are compared; the first is that of figure 17."""
+    """Methods to compare; the first is that of figure 17."""
     steps: int = 1000
-    """Steps of each training."""
+    """Training steps with each method."""
     fragment: int = 20
-    """Points of a fragment."""
+    """Number of points of a fragment."""
     batch_size: int = 20
     """Fragments in a step."""
     learning_rate: float = 1e-2
-    """At its highest."""
+    """Learning rate at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def check(config: Config) -> None:
 
 
 def integrator(problem: Problem, name: str) -> ode.Integrator:
-    """Adaptive steps; for the reversible adjoint, one step from point to point."""
+    """Adaptive steps; for the reversible adjoint one fixed step between two points."""
     adjoint, tolerance = ADJOINTS[name], problem.tolerance
     if name == "reversible":
         # A little more than the spacing, so that rounding adds no second step.
@@ -131,20 +131,21 @@ def integrator(problem: Problem, name: str) -> ode.Integrator:
 
 
 def network(problem: Problem) -> nn.Network:
-    """The perceptron."""
+    """The perceptron that learns the vector field."""
     return nn.mlp((2,), (2,), hidden=(problem.hidden,), activation=nn.tanh)
 
 
 def log_likelihood(
     problem: Problem, name: str, params: Any, example: jaxvae.Example, *, key, settings=None
 ) -> jaxvae.Estimate:
-    """Of one fragment, Normal with unit variance around the solution from its first point.
+    """Log-density of one fragment: Normal with unit variance around the solution.
 
     Args:
-        problem: with the field and its solver.
+        problem: the vector field and its solver.
         name: of the adjoint.
-        params: of the field.
-        example: one fragment (point, 2); all fragments have common times, and a common solve.
+        params: of the vector field.
+        example: one fragment (point, 2), solved from its first point; all fragments of a batch have
+            the same times and are solved together.
         key: unused.
         settings: unused.
     """
@@ -171,7 +172,11 @@ def log_likelihood(
 
 
 def forwards(function: Any, params: Any) -> tuple[Array, Array]:
-    """The value, with a gradient for reverse mode that was taken in forward mode."""
+    """The value of a function, with its gradient computed in forward mode.
+
+    The result can be differentiated in reverse mode: it is linear in the parameters, with the
+    gradient as its slope.
+    """
     fixed = lax.stop_gradient(params)
 
     def twice(params):
@@ -188,7 +193,7 @@ def learn(config: Config, name: str, truth: Array, running: Running) -> dict[str
     config = dataclasses.replace(config, running=running)
     with open_run("adjoint_spiral", config) as run:
         result = fit(config, name, truth, run)
-        figures, path = evaluate(config.problem, name, truth, result.params)
+        found, path = evaluate(config.problem, name, truth, result.params)
         measured = training.training_metrics(result, run.history())
         report = run.save_metrics(
             {
@@ -197,7 +202,7 @@ def learn(config: Config, name: str, truth: Array, running: Running) -> dict[str
                 "step_ms": 1000 / measured["steps_per_second"],
                 "compile_s": result.compile_seconds,
                 "temp_mb": result.memory_bytes["temp"] / 2**20,
-                **figures,
+                **found,
                 **measured,
             }
         )
@@ -206,7 +211,7 @@ def learn(config: Config, name: str, truth: Array, running: Running) -> dict[str
 
 
 def fit(config: Config, name: str, truth: Array, run: training.Run) -> training.Fit:
-    """All seeds in one compiled run; a row is a fragment, and any point may be its first."""
+    """Train all seeds in one compiled run; rows are all fragments of consecutive points."""
     options = config.training
     starts = jnp.arange(len(truth) - options.fragment + 1)
     return jaxvae.fit(
@@ -225,7 +230,7 @@ def fit(config: Config, name: str, truth: Array, run: training.Run) -> training.
 def evaluate(
     problem: Problem, name: str, truth: Array, params: Any
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Errors of the whole trajectories and of gradients, and the first seed's trajectory."""
+    """Errors of the trajectories and of the gradients, and the first seed's trajectory."""
     paths = whole_trajectories(problem, params, truth[0])
     first = jax.tree.map(lambda leaf: leaf[0], params)
     found = check_gradients(problem, name, first, truth[0])
@@ -237,12 +242,12 @@ def evaluate(
 
 
 def trajectory_times(problem: Problem) -> Array:
-    """Those of the points."""
+    """Times of the points."""
     return jnp.linspace(0.0, problem.span, problem.points)
 
 
 def whole_trajectories(problem: Problem, params: Any, start: Array) -> np.ndarray:
-    """Of each seed (seeds, time, 2): from the first point alone, more exact than in training."""
+    """Solutions (seeds, time, 2) from the first point, with smaller tolerances than in training."""
     precise = ode.adaptive(1e-6, 1e-8, max_steps=16 * problem.max_steps)
     velocity, times = nn.autonomous(network(problem)), trajectory_times(problem)
 
@@ -253,25 +258,25 @@ def whole_trajectories(problem: Problem, params: Any, start: Array) -> np.ndarra
 
 
 def check_gradients(problem: Problem, name: str, params: Any, start: Array) -> ode.GradientCheck:
-    """Of the solver and adjoint of training, along the whole trajectory."""
+    """Check the gradients of the training's solver and adjoint along the whole trajectory."""
     velocity, times = nn.autonomous(network(problem)), trajectory_times(problem)
     return ode.gradient_check(integrator(problem, name), velocity, params, start, times)
 
 
 def draw(truth: Array, path: np.ndarray, history: list[dict[str, Any]], name: str) -> Any:
-    """Figure 17 for one adjoint."""
+    """Figure 17, for one adjoint."""
     return plotting.trajectory_fit(
         truth,
         path,
-        [line["step"] for line in history],
-        np.stack([np.atleast_1d(line["squared_error"]) for line in history]),
+        [record["step"] for record in history],
+        np.stack([np.atleast_1d(record["squared_error"]) for record in history]),
         labels=("step", "mean squared error of fragments"),
         title=f"Linear spiral, {name.replace('_', ' ')}",
     )
 
 
 def comparison_figures(options: Training, done: dict[str, dict[str, Any]]) -> dict[str, Figure]:
-    """All measures, an adjoint each row."""
+    """All measures, with a row for each adjoint."""
     panels = {label: [own[key] for own in done.values()] for key, label in MEASURES.items()}
     title = f"Linear spiral, {options.steps} steps with each adjoint"
     return {"adjoints": plotting.dot_panels(options.adjoints, panels, title=title)}

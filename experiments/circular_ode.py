@@ -1,14 +1,15 @@
 """Circular dynamics learnt through a solver: the Bath report, section 5.1.1, figures 15 and 16.
 
-An affine field of six parameters is learnt from the states of (x, y)' = (-y, x) at 12,800 stop
-times, by differentiating the classic Runge-Kutta method (RK4) step by step:
+An affine vector field of six parameters is learnt from the states of (x, y)' = (-y, x) at 12,800
+stop times, by differentiating the classic Runge-Kutta method (RK4) step by step:
 
     python -m experiments.circular_ode
 
-Maximised is the log-density of the true state under a Normal of unit variance around the state that
-RK4 reaches: up to a constant, minus half the squared error of the report. As all rows start from
-one state, a batch needs one solve over whole steps, and a shorter last step for each row. The
-data have no noise: with a learning rate that falls to 0 what remains is the rounding of float32.
+The objective is the log-density of the true state under a Normal of unit variance around the state
+that RK4 reaches, which is minus half the squared error of the report up to a constant. As all rows
+start from the same state, a batch needs one solve over whole steps and a shorter last step for each
+row. The data have no noise, so that with a learning rate that falls to 0 only the rounding of
+float32 remains.
 """
 
 import math
@@ -34,23 +35,23 @@ class Problem:
     """The data, and how the equation is solved."""
 
     stops: int = 12_800
-    """Stop times to learn from."""
+    """Number of stop times in the training data."""
     test_stops: int = 1000
-    """Fresh stop times for the error at the end."""
+    """Number of other stop times, for the test error."""
     step: float = 0.01
     """Step of the Runge-Kutta method."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Adam with a cosine decay of the learning rate to 0, and a memory of 20 squared gradients."""
+    """Adam with b2 = 0.95 and a cosine decay of the learning rate to 0."""
 
     epochs: int = 4
     """Passes over the stop times."""
     batch_size: int = 64
     """Stop times in a step."""
     learning_rate: float = 0.1
-    """At its highest."""
+    """Learning rate at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def check(config: Config) -> None:
 
 
 def state_at(step: float, params: Any, stop: Array) -> Array:
-    """The state that RK4 reaches from (1, 0) at one stop time: whole steps and a shorter last one.
+    """The state at one stop time, which RK4 reaches from (1, 0) by whole steps and a shorter one.
 
-    Under ``jax.vmap`` over stop times the whole steps, which depend on none, are taken once.
+    The whole steps do not depend on the stop time, so that ``jax.vmap`` over stop times takes them
+    only once.
     """
     number = math.ceil(2 * math.pi / step)
     grid = step * jnp.arange(number + 1, dtype=stop.dtype)
@@ -92,7 +94,7 @@ def state_at(step: float, params: Any, stop: Array) -> Array:
     velocity = nn.autonomous(NETWORK)
     whole = ode.solve(velocity, params, start, grid, integrator=steps).values
     last = jnp.searchsorted(grid, stop, side="right") - 1
-    # Two, as the rest of a step may be longer than the step by a rounding.
+    # By rounding, what remains of a step can be longer than the step, hence up to two steps.
     rest = ode.fixed_steps(step, adjoint=ode.Checkpointed(2), max_steps=2)
     return ode.solve(
         velocity, params, whole[last], stop[None], t0=grid[last], integrator=rest
@@ -102,11 +104,11 @@ def state_at(step: float, params: Any, stop: Array) -> Array:
 def log_likelihood(
     step: float, params: Any, example: jaxvae.Example, *, key, settings
 ) -> jaxvae.Estimate:
-    """Of one true state, Normal with unit variance around the state that is reached.
+    """Log-density of one true state: Normal with unit variance around the state that RK4 reaches.
 
     Args:
         step: of the Runge-Kutta method.
-        params: of the field.
+        params: of the vector field.
         example: stop times (seeds,) and states (seeds, 2) of one row.
         key: unused.
         settings: the number of the seed.
@@ -119,7 +121,7 @@ def log_likelihood(
 
 
 def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
-    """All seeds in one compiled run; each has stop times of its own."""
+    """Train all seeds in one compiled run; each has its own stop times."""
     options = config.training
     steps = options.epochs * training.steps_per_epoch(config.problem.stops, options.batch_size)
     fit_keys, stop_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
@@ -133,7 +135,7 @@ def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
         num_steps=steps,
         batch_size=options.batch_size,
         hyperparameters=jnp.arange(len(keys)),
-        # 0.95 for 0.999: the first errors are a million times the last ones.
+        # The first errors are a million times the last ones, too large for a memory of b2 = 0.999.
         optimiser=optax.adam(schedule, b2=0.95),
         settings=lambda step, seed: seed,
         log_every=min(10, steps),
@@ -142,7 +144,7 @@ def fit(config: Config, keys: Array, run: training.Run) -> training.Fit:
 
 
 def evaluate(config: Config, params: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Figures with an entry for each seed, whose errors are squared distances, and one path."""
+    """Metrics with an entry for each seed, and the trajectory of the first seed."""
     test = data.circular(config.problem.test_stops, key=data_keys(config.running)[0])
     times = jnp.concatenate([test.times, drawn_times()])
     reach = jax.vmap(partial(state_at, config.problem.step), (None, 0))
@@ -157,12 +159,12 @@ def evaluate(config: Config, params: Any) -> tuple[dict[str, np.ndarray], np.nda
 
 
 def drawn_times() -> Array:
-    """Times of the trajectory in figure 16."""
+    """Times of the trajectory that figure 16 shows."""
     return jnp.linspace(0.0, 2 * math.pi, 200)
 
 
 def format_field(params: Any, seed: int) -> str:
-    """A, as it acts on column vectors, and b of one seed."""
+    """A, as it acts on column vectors, and b, of one seed."""
     (a, b), (c, d) = np.asarray(params["A"], float)
     x, y = np.asarray(params["b"], float)
     return f"seed {seed}: A = [[{a:.7f}, {b:.7f}], [{c:.7f}, {d:.7f}]], b = [{x:.7f}, {y:.7f}]"
@@ -174,8 +176,8 @@ def draw(history: list[dict[str, Any]], epochs: int, trajectory: np.ndarray) -> 
     return plotting.trajectory_fit(
         np.stack([np.cos(times), np.sin(times)], axis=1),
         trajectory,
-        np.array([line["step"] for line in history]) * epochs / history[-1]["step"],
-        np.stack([np.atleast_1d(line["squared_error"]) for line in history]),
+        np.array([record["step"] for record in history]) * epochs / history[-1]["step"],
+        np.stack([np.atleast_1d(record["squared_error"]) for record in history]),
         labels=("epoch", "squared error of a batch, mean of 10"),
         title="Circular dynamics",
     )
@@ -189,18 +191,18 @@ def main(config: Config) -> dict[str, Any]:
 
     with open_run("circular_ode", config) as run:
         result = fit(config, keys, run)
-        figures, trajectory = evaluate(config, result.params)
+        found, trajectory = evaluate(config, result.params)
         report = run.save_metrics(
             {
                 **header("circular_ode", "simulated", running),
-                **figures,
-                "field_largest_error_of_all_seeds": figures["field_max_error"].max(),
+                **found,
+                "field_largest_error_of_all_seeds": found["field_max_error"].max(),
                 **training.training_metrics(result, run.history()),
             }
         )
         run.save_figure("figure_16", draw(run.history(), config.training.epochs, trajectory))
     print(training.format_metrics(report))
-    print("\nThe field z' = A z + b, with A as it acts on column vectors:")
+    print("\nThe vector field z' = A z + b, with A as it acts on column vectors:")
     for seed, params in enumerate(training.members_of(result.params, running.seeds), running.seed):
         print(format_field(params, seed))
     print(f"\nPictures, metrics and checkpoints: {run.directory}")

@@ -5,9 +5,10 @@ with epsilon 1e-4, and a learning rate that falls in stages of 3^i epochs, from 
 
     python -m experiments.importance_weighted --epochs 13
 
-Eight stages are the full length, 3,280 epochs. Each method NAME_K draws K samples a step: vae_K
-averages K terms of the ELBO, iwae_K is the importance-weighted bound, dreg_K the same with doubly
-reparameterised gradients. Each has a folder inside the run's, and --resume skips finished ones.
+All eight stages of the paper are 3,280 epochs. A method NAME_K draws K samples a step: vae_K
+averages K terms of the ELBO, iwae_K is the importance-weighted bound, and dreg_K is the same bound
+with doubly reparameterised gradients. Every method has a folder of its own inside that of the run,
+and --resume skips methods that are finished.
 """
 
 import dataclasses
@@ -42,7 +43,7 @@ class Model:
     """The variational autoencoder and its bound."""
 
     methods: tuple[Method, ...] = ("vae_1", "iwae_5", "iwae_50", "dreg_50")
-    """Bounds to compare, with their samples."""
+    """Bounds to compare, with their numbers of samples."""
     latent_dim: int = 50
     """Number of latent dimensions."""
     hidden: tuple[int, ...] = (200, 200)
@@ -56,9 +57,9 @@ class Config:
     """Options of the experiment."""
 
     dataset: str = "mnist"
-    """Grey images whose values are the probabilities of a pixel."""
+    """Grey images, whose values are the probabilities of the pixels."""
     data_dir: str | None = None
-    """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
+    """Folder with the original files; then JAXVAE_DATA, the cache and a download are tried."""
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=partial(Training, epochs=40, batch_size=20))
     running: MonitoredRunning = field(default_factory=MonitoredRunning)
@@ -124,7 +125,7 @@ def train(
 
 
 def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -> dict[str, Array]:
-    """Test ELBO, importance-sampled likelihood and active units of one member."""
+    """Test ELBO, importance-sampled likelihood and active units of one seed."""
     loss = partial(objectives.elbo, trained.model)
     means = metrics.posterior_means(*trained, jaxvae.Example(inputs=images, target=images))
     return {
@@ -134,7 +135,7 @@ def evaluate(trained: jaxvae.Trained, images: Array, key: Array, samples: int) -
 
 
 def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
-    """What every metrics file of the experiment begins with."""
+    """The first entries of every metrics.json of the experiment."""
     return {
         **header("importance_weighted", config.dataset, config.running),
         "binarisation": f"dynamic; test {dataset.binarisation}",
@@ -144,9 +145,9 @@ def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
 
 
 def check_fixed(options: Training) -> None:
-    """Refuse what the set-up has no place for, as its optimiser is that of the paper."""
+    """Refuse options that would change the optimiser and the bounds of the paper."""
     free = {"epochs", "batch_size", "learning_rate", "compute"}
-    reason = "importance_weighted has the optimiser and the bounds of its paper"
+    reason = "importance_weighted has the optimiser and the bounds of Burda et al. (2016)"
     check_unused(options, vars(options).keys() - free, reason)
 
 

@@ -3,16 +3,18 @@
     python -m experiments.interpolation --dataset periodic
     python -m experiments.interpolation --dataset physionet --data-dir FOLDER
 
-periodic: sinusoids of random frequency and level, of which some points are observed, in training
-others at each step; all points of the test series are compared with the means, as in the paper's
-table 3.
+periodic: sinusoids of random frequency and level. Some of their points are observed, in training
+other points at each step. All points of the test series are compared with the model's means, as in
+table 3 of the paper.
 
 physionet: 37 variables over 48 hours in intensive care, in bins of 6 minutes and scaled to [0, 1]
-over all records; what was observed of the test records is compared with the means given the same
-observations, as in the paper's table 4. Here set A alone, 4,000 records, and 37 channels.
+over all records. The observations of the test records are compared with the model's means given
+the same observations, as in table 4 of the paper, but with the 4,000 records of set A only and with
+37 channels.
 
-The error is the mean of squared differences over all compared values. Means are those of the
-decoder at the mean of q. Seeds share the data of the first one and differ in parameters and noise.
+The error is the mean of squared differences over all compared values. The model's means are those
+of the decoder at the posterior mean. All seeds use the data of the first one, and differ in their
+parameters and noise.
 """
 
 from dataclasses import dataclass, field
@@ -40,9 +42,9 @@ class Problem:
     data_dir: str | None = None
     """Folder with the original files; JAXVAE_DATA comes after it."""
     observed_fraction: float = 0.2
-    """Of the points of a periodic series."""
+    """Share of the points of a periodic series that are observed."""
     series: int = 1000
-    """Periodic series, of which a fifth are tested on."""
+    """Number of periodic series, a fifth of which are for the test."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,16 @@ class Model:
     """Sizes of the networks."""
 
     latent_dim: int = 10
-    """Of the latent state."""
+    """Size of the latent state."""
     units: int = 40
-    """Of the recurrent encoder."""
+    """Units of the recurrent encoder."""
     hidden: int = 100
-    """Of the perceptrons for the flow, the decoder and between the encoder's rows."""
+    """Hidden units of the vector field and of the decoder."""
     noise: float | None = None
     """Standard deviation of the observations about their means; by default one is learnt for each
-    channel, which makes channels that are hard to foretell cheap."""
+    channel, and channels that are hard to predict then count for less."""
     encoder: Literal["gru", "ode_rnn"] = "gru"
-    """A gated unit that is told the gaps, or one whose state flows through them."""
+    """A GRU with time gaps, or one whose state follows an ODE between observations."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class Training:
     """Adam with a cosine decay of the learning rate to 0."""
 
     steps: int = 10_000
-    """Of the optimiser."""
+    """Steps of the optimiser."""
     batch_size: int = 50
     """Series in a step."""
     learning_rate: float = 5e-3
-    """At its highest."""
+    """Learning rate at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Config:
 
 
 PANELS = 6
-"""Of the picture."""
+"""Panels of the picture."""
 
 
 def check(config: Config) -> None:
@@ -100,14 +102,14 @@ def check(config: Config) -> None:
         raise ValueError(f"--series expected at least 10, got {problem.series}")
 
 
-class Rows(NamedTuple):
-    """Series on a grid of times that all have in common.
+class GriddedSeries(NamedTuple):
+    """Series whose rows have places on a common grid of times.
 
     Attributes:
-        observed: what is encoded, each at its own times.
-        places: where on the grid the rows of ``values`` and ``mask`` belong.
-        values: what is compared, (series, row, channel).
-        mask: likewise, True where there is a value.
+        observed: the series to encode, each at its own times.
+        places: indices on the grid of the rows of ``values`` and ``mask``.
+        values: the values to compare, (series, row, channel).
+        mask: True where there is a value, (series, row, channel).
     """
 
     observed: jaxvae.TimeSeries
@@ -116,37 +118,39 @@ class Rows(NamedTuple):
     mask: Array | np.ndarray
 
 
-class Series(NamedTuple):
-    """The data of a run.
+class Splits(NamedTuple):
+    """Training and test series on a common grid.
 
     Attributes:
-        times: the grid.
-        train: what is learnt from.
-        test: what is reported.
-        seen: rows of a training series that are encoded, drawn anew at each step; None for all.
+        times: of the grid.
+        train: series for training.
+        test: series for the reported errors.
+        seen: number of rows of a training series that are encoded, drawn anew at each step; None
+            for all rows.
     """
 
     times: tuple[float, ...]
-    train: Rows
-    test: Rows
+    train: GriddedSeries
+    test: GriddedSeries
     seen: int | None
 
 
-def load(problem: Problem, running: Running) -> Series:
-    """The series of a data set, divided 80 : 20."""
+def load(problem: Problem, running: Running) -> Splits:
+    """The series of a data set, four fifths of them for training."""
     return (_periodic if problem.dataset == "periodic" else _physionet)(problem, running)
 
 
-def _periodic(problem: Problem, running: Running) -> Series:
+def _periodic(problem: Problem, running: Running) -> Splits:
     drawn = data.periodic(
         problem.series, observed_fraction=problem.observed_fraction, key=data_keys(running)[0]
     )
     target, train = drawn.target, problem.series - problem.series // 5
     places = np.broadcast_to(np.arange(target.times.shape[1]), target.times.shape)
     whole, seen = (
-        Rows(observed, places, target.values, target.mask) for observed in (target, drawn.observed)
+        GriddedSeries(observed, places, target.values, target.mask)
+        for observed in (target, drawn.observed)
     )
-    return Series(
+    return Splits(
         times=tuple(np.asarray(target.times[0], float).tolist()),
         train=jax.tree.map(lambda x: x[:train], whole),
         test=jax.tree.map(lambda x: x[train:], seen),
@@ -154,24 +158,26 @@ def _periodic(problem: Problem, running: Running) -> Series:
     )
 
 
-def _physionet(problem: Problem, running: Running) -> Series:
+def _physionet(problem: Problem, running: Running) -> Splits:
     bins = 480
     records = data.physionet2012(
         problem.data_dir, time_unit=48.0, range_over_all=True, seed=running.seed
     )
 
-    def rows(part: data.IcuRecords) -> Rows:
+    def rows(part: data.IcuRecords) -> GriddedSeries:
         series = part.series
-        return Rows(series, np.rint(series.times * bins).astype(int), series.values, series.mask)
+        return GriddedSeries(
+            series, np.rint(series.times * bins).astype(int), series.values, series.mask
+        )
 
     times = tuple((np.arange(bins + 1) / bins).tolist())
-    return Series(times, rows(records.train), rows(records.test), seen=None)
+    return Splits(times, rows(records.train), rows(records.test), seen=None)
 
 
 def example_of(
-    length: int, row: Rows, *, key: Any = None, seen: int | None = None
+    length: int, row: GriddedSeries, *, key: Any = None, seen: int | None = None
 ) -> jaxvae.Example:
-    """Encoder's input, of as many rows as are seen, and the target on the grid."""
+    """The input of the encoder, of ``seen`` random rows, and the target on the grid."""
     inputs = row.observed if seen is None else jaxvae.series.subsample(row.observed, seen, key=key)
     # Padding repeats a row's time: adding keeps what is observed there.
     zeros = jnp.zeros((length, row.values.shape[-1]), row.values.dtype)
@@ -181,8 +187,8 @@ def example_of(
     return jaxvae.Example(inputs, target, jaxvae.Grid(None, counts > 0))
 
 
-def build(config: Model, series: Series) -> jaxvae.LatentVariableModel:
-    """The latent ODE, with its start at the first time."""
+def build(config: Model, series: Splits) -> jaxvae.LatentVariableModel:
+    """The latent ODE, which starts at the first time."""
     dim, hidden = config.latent_dim, (config.hidden,)
     channels = series.train.values.shape[-1]
     recurrence = {
@@ -201,8 +207,8 @@ def build(config: Model, series: Series) -> jaxvae.LatentVariableModel:
     )
 
 
-def fit(config: Config, model: jaxvae.LatentVariableModel, series: Series, run: Any) -> Any:
-    """All seeds in one compiled run."""
+def fit(config: Config, model: jaxvae.LatentVariableModel, series: Splits, run: Any) -> Any:
+    """Train all seeds in one compiled run."""
     options, running = config.training, config.running
     return jaxvae.fit(
         partial(objectives.elbo, model),
@@ -218,10 +224,12 @@ def fit(config: Config, model: jaxvae.LatentVariableModel, series: Series, run: 
     )
 
 
-def predict(model: jaxvae.LatentVariableModel, params: Any, rows: Rows, length: int) -> Array:
-    """Means on the grid, (series, time, channel), a part of the series at a time."""
+def predict(
+    model: jaxvae.LatentVariableModel, params: Any, rows: GriddedSeries, length: int
+) -> Array:
+    """Means on the grid, (series, time, channel), computed for up to 50 series at a time."""
 
-    def one(row: Rows) -> Array:
+    def one(row: GriddedSeries) -> Array:
         example = example_of(length, row)
         z = model.posterior(params, example.inputs, example.context).mean
         return model.likelihood(params, z, example.context).mean
@@ -230,9 +238,9 @@ def predict(model: jaxvae.LatentVariableModel, params: Any, rows: Rows, length: 
 
 
 def evaluate(
-    config: Config, model: jaxvae.LatentVariableModel, params: Any, series: Series
+    config: Config, model: jaxvae.LatentVariableModel, params: Any, series: Splits
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Errors and bounds of all seeds, and the first one's means for the first test series."""
+    """Errors and bounds of all seeds, and the means of the first seed."""
     length, running = len(series.times), config.running
     examples = jax.jit(jax.vmap(partial(example_of, length)))(series.test)
     target, mask = np.asarray(examples.target), np.asarray(examples.context.mask)
@@ -256,7 +264,7 @@ def evaluate(
 
 
 def published_mse(means: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The mean over series and channels of each one's own, which is 0 where nothing was measured.
+    """The mean over series and channels of the error of each; 0 where nothing was measured.
 
     Reference: the program of Rubanova et al., ``compute_masked_likelihood`` with ``mse``.
     """
@@ -264,8 +272,8 @@ def published_mse(means: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np
     return np.mean(np.sum((means - target) ** 2, axis=1, where=mask) / counts)
 
 
-def draw(problem: Problem, series: Series, means: np.ndarray) -> Any:
-    """Six periodic test series, or six often measured variables of the first test record."""
+def draw(problem: Problem, series: Splits, means: np.ndarray) -> Any:
+    """Six periodic test series, or the six most often measured variables of the first record."""
     test, length = series.test, len(series.times)
     some = jax.tree.map(lambda x: x[:PANELS], test)
     examples = jax.vmap(partial(example_of, length))(some)
@@ -299,11 +307,11 @@ def main(config: Config) -> dict[str, Any]:
     model = build(config.model, series)
     with open_run("interpolation", config) as run:
         result = fit(config, model, series, run)
-        figures, means = evaluate(config, model, result.params, series)
+        found, means = evaluate(config, model, result.params, series)
         report = run.save_metrics(
             {
                 **header("interpolation", config.problem.dataset, running),
-                **figures,
+                **found,
                 **training.training_metrics(result, run.history()),
             }
         )

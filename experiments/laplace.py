@@ -2,10 +2,10 @@
 
     python -m experiments.laplace --out runs/laplace
 
-Stirling's formula is Laplace's approximation of N! and errs by 1/(12 N). The same method
-approximates log p(x) of a VAE with a two-dimensional latent space, where it is held against
-annealed importance sampling, which brackets log p(x) of images that the model itself has drawn,
-and against importance sampling from the encoder.
+Stirling's formula is Laplace's approximation of N!, with a relative error of 1/(12 N). The same
+method approximates log p(x) of a VAE with a two-dimensional latent space. There it is compared with
+importance sampling from the encoder and with annealed importance sampling, which brackets log p(x)
+of images that the model itself has drawn.
 """
 
 from dataclasses import dataclass, field
@@ -28,12 +28,12 @@ from jaxvae.laplace import laplace
 
 @dataclass(frozen=True)
 class Model:
-    """The variational autoencoder; its units are smooth, as Laplace's method needs a curvature."""
+    """The variational autoencoder, with tanh units, as Laplace's method needs a curvature."""
 
     dataset: str = "digits"
-    """As in the experiment vae: digits, mnist, ..."""
+    """One of the data sets of the experiment vae: digits, mnist, ..."""
     data_dir: str | None = None
-    """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
+    """Folder with the original files; then JAXVAE_DATA, the cache and a download are tried."""
     latent_dim: int = 2
     """Number of latent dimensions."""
     hidden: int = 64
@@ -45,7 +45,7 @@ class Estimation:
     """How log p(x) is estimated."""
 
     examples: int = 128
-    """Images that are drawn from the model, and test images."""
+    """Number of images drawn from the model, and number of test images."""
     chains: int = 8
     """Annealed chains for each image and direction."""
     temperatures: int = 100
@@ -68,7 +68,7 @@ class Config:
 
 
 def build(config: Model, shape: tuple[int, ...]) -> jaxvae.LatentVariableModel:
-    """The model; ``jaxvae.load`` needs it as ``model=``, as tanh is no function of jaxvae's."""
+    """The model; ``jaxvae.load`` needs it as ``model=``, as a recipe cannot name tanh."""
     network = partial(nn.mlp, hidden=(config.hidden,), activation=nn.tanh)
     return models.vae(
         encoder=network(shape, (2 * config.latent_dim,)),
@@ -91,7 +91,7 @@ def check(config: Config, dataset: data.Dataset) -> None:
 
 
 def stirling(largest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some N up to the largest, and the relative error of Laplace's approximation of N!."""
+    """Some N up to the largest, and the relative errors of Laplace's approximation of N!."""
     numbers = np.unique(np.geomspace(1, largest, 25).round())
     with jax.enable_x64(True):
         found = jax.vmap(lambda n: laplace(lambda t: n * jnp.log(t) - t, n))(jnp.asarray(numbers))
@@ -99,7 +99,7 @@ def stirling(largest: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate(trained: jaxvae.Trained, test: Array, key: Array, options: Estimation) -> Any:
-    """Estimates of log p(x), in nats: of the model's own draws, and of test images."""
+    """Estimates of log p(x) in nats for images drawn from the model and for test images."""
     model, params = trained
     draws_key, annealed_key, *sample_keys = jax.random.split(key, 4)
     settings = {"num_chains": options.chains, "num_temperatures": options.temperatures}
@@ -125,15 +125,15 @@ def evaluate(trained: jaxvae.Trained, test: Array, key: Array, options: Estimati
             "sound": approximation.converged & approximation.negative_definite,
         }
     estimates["draws"]["upper"] = bracket.upper.log_likelihood
-    figures = {
+    sampler = {
         "acceptance": jnp.mean(bracket.lower.acceptance),
         "effective_chains": jnp.mean(bracket.lower.effective_sample_size),
     }
-    return jax.tree.map(np.asarray, (estimates, figures))
+    return jax.tree.map(np.asarray, (estimates, sampler))
 
 
 def summarise(estimates: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
-    """Means over images, and of Laplace's gaps over the images that have an approximation."""
+    """Means over images; those of Laplace's method over images for which it found a maximum."""
     draws, test = estimates["draws"], estimates["test"]
     middle = 0.5 * (draws["annealed"] + draws["upper"])
     sound = draws["sound"]
@@ -172,7 +172,7 @@ def draw_stirling(numbers: np.ndarray, errors: np.ndarray) -> Figure:
 
 
 def draw_evidence(estimates: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """Each image's estimates against the middle of its bracket, and what they differ by."""
+    """The estimates of each image and their differences against the middle of its bracket."""
     draws = estimates["draws"]
     middle = 0.5 * (draws["annealed"] + draws["upper"])
     figure = Figure(figsize=(10.0, 4.2), dpi=150, layout="constrained")
@@ -216,7 +216,7 @@ def main(config: Config) -> dict[str, Any]:
                 training.members_of(session.chosen(result), count), seed
             )
         ]
-        figures = [summarise(estimates) | figures for estimates, figures in found]
+        members = [summarise(estimates) | sampler for estimates, sampler in found]
         numbers, errors = stirling(options.largest)
         report = run.save_metrics(
             {
@@ -224,7 +224,7 @@ def main(config: Config) -> dict[str, Any]:
                 "stirling_largest_n": int(numbers[-1]),
                 "stirling_relative_error": float(errors[-1]),
                 "stirling_error_times_12_n": float(12 * numbers[-1] * errors[-1]),
-                **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},
+                **{name: np.asarray([own[name] for own in members]) for name in members[0]},
                 **training.training_metrics(result, run.history()),
             }
         )

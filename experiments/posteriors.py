@@ -5,12 +5,12 @@ batches of 128, about 30,000 steps, static binarised MNIST, 1,000 importance sam
 
     python -m experiments.posteriors --seeds 3
 
-What is added to it, for all families alike, is a cosine decay of the learning rate and a weight of
-the KL that grows from 0 to 1 over the first 20 epochs. Without the latter many latents are given up
-in the first epochs, for good, and a posterior with more freedom has little to gain.
+In addition, the learning rate decays along a cosine and the weight of the KL term grows from 0 to 1
+over the first 20 epochs, for all families alike. Without this warm-up many latents become inactive
+in the first epochs and remain so, and a more flexible posterior has little to gain.
 
-Each family has a folder of its own inside the run's, as a run of one model with all seeds; the
-table is in the run's metrics.json. ``--resume`` goes on with the family that was interrupted.
+Every family has a folder of its own inside that of the run, with all seeds, and the run's
+metrics.json has the table. ``--resume`` continues with the family that was interrupted.
 """
 
 import dataclasses
@@ -49,9 +49,9 @@ class Model:
     hidden: tuple[int, ...] = (512, 512)
     """Widths of the hidden layers of encoder and decoder."""
     blocks: int = 2
-    """Blocks of a flow."""
+    """Number of blocks of a flow."""
     columns: int = 8
-    """Columns of the factor of low_rank."""
+    """Columns of the covariance factor of low_rank."""
     nll_samples: int = 1000
     """Importance samples for the test log-likelihood of each image."""
 
@@ -61,9 +61,9 @@ class Config:
     """Options of the experiment."""
 
     dataset: str = "binarized_mnist"
-    """Binary images: binarized_mnist, or another set, which is binarised once with the seed."""
+    """Binary images: binarized_mnist, or another data set, binarised once with the seed."""
     data_dir: str | None = None
-    """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
+    """Folder with the original files; then JAXVAE_DATA, the cache and a download are tried."""
     model: Model = field(default_factory=Model)
     training: Training = field(
         default_factory=partial(
@@ -109,7 +109,7 @@ def model_recipe(config: Model, name: Family, shape: tuple[int, ...]) -> partial
 
 
 def load_data(config: Config) -> data.Dataset:
-    """Binary images, drawn once where the set has grey ones."""
+    """Binary images; those of a grey data set are binarised once."""
     dataset = data.load(config.dataset, config.data_dir, seed=config.running.seed)
     if dataset.binarisation == "none":
         return data.binarise(dataset, seed=config.running.seed)
@@ -152,7 +152,7 @@ def train(
 
 
 def beginning(config: Config, dataset: data.Dataset) -> dict[str, Any]:
-    """What every metrics file of the experiment begins with."""
+    """The first entries of every metrics.json of the experiment."""
     return {
         **header("posteriors", config.dataset, config.running),
         "binarisation": dataset.binarisation,

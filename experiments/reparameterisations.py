@@ -1,8 +1,8 @@
-"""Every reparameterisable family, and two estimators of its gradients: the Bath report, 4.2.5.
+"""All reparameterisable families and two estimators of their gradients: the Bath report, 4.2.5.
 
-Samples through the transformation of noise against the density, and the gradient of an expectation
-with respect to one parameter by the pathwise and by the score-function estimator beside its closed
-form. Where the parameter moves the support, the score function has a bias, which is shown:
+For every family, samples by transformed noise are compared with the density, and the pathwise and
+the score-function estimator of the gradient of an expectation by one parameter are compared with
+its closed form. Where the parameter moves the support, the score function is biased:
 
     python -m experiments.reparameterisations
 """
@@ -32,15 +32,15 @@ from jaxvae import plotting, training
 
 @dataclass(frozen=True)
 class Sampling:
-    """How much is drawn."""
+    """How many samples are drawn."""
 
     samples: int = 100_000
-    """Samples of each family, for the picture, the test and both gradients."""
+    """Samples from each family, for the picture, the test and both gradients."""
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """Where the run is kept, and how often it is repeated."""
+    """Where the run is kept and how often it is repeated; nothing is trained, nor resumed."""
 
     out: str | None = None
     """Folder of the run; runs/reparameterisations/TIME by default."""
@@ -64,7 +64,7 @@ EULER = float(np.euler_gamma)
 
 
 def identity(event: Any) -> Any:
-    """The coordinate of an event that has but one."""
+    """The only coordinate of a scalar event."""
     return event
 
 
@@ -80,12 +80,12 @@ class Case:
         label: of f, in LaTeX.
         function: f, of one event.
         expectation: parameter to the closed form of E[f(x)].
-        coordinate: event to the number whose law is shown.
-        marginal: parameter to that law, where it is not the distribution itself.
-        cdf: of that law, where the library has none.
-        support_moves: whether the parameter moves the support, so that differentiation under the
-            integral sign, and with it the score function, misses what crosses the boundary.
-        hidden: share of the samples beyond each end of the picture.
+        coordinate: event to the coordinate that is shown and tested.
+        marginal: parameter to the distribution of that coordinate, if it is not that of ``make``.
+        cdf: distribution function of the coordinate, if the library has none.
+        support_moves: whether the support depends on the parameter. Differentiation under the
+            integral sign, and so the score function, then misses the boundary term.
+        hidden: share of the samples outside each end of the picture.
     """
 
     name: str
@@ -102,23 +102,23 @@ class Case:
     hidden: float = 0.004
 
     @property
-    def law(self) -> Callable[[Array], Any]:
-        """Parameter to the law of the coordinate."""
+    def distribution(self) -> Callable[[Array], Any]:
+        """Parameter to the distribution of the coordinate."""
         return self.marginal or self.make
 
 
 def number(value: float) -> Array:
-    """A scalar parameter that stays as it is."""
+    """A scalar parameter that is held fixed."""
     return jnp.asarray(value)
 
 
 def log(value: float) -> Array:
-    """The unconstrained form of a positive parameter that stays as it is."""
+    """The logarithm of a positive parameter that is held fixed."""
     return jnp.asarray(math.log(value))
 
 
 def student_t_cdf(x: Array) -> Array:
-    """Of ten degrees of freedom."""
+    """Distribution function of Student's t with ten degrees of freedom."""
     tail = 0.5 * betainc(5.0, 0.5, 10 / (10 + x * x))
     return jnp.where(x > 0, 1 - tail, tail)
 
@@ -147,7 +147,7 @@ INVERSION = (
     Case("Erlang", lambda t: dist.Erlang(3, t), 0.0, LOG_RATE, SQUARE,
          jnp.square, lambda t: 12 * jnp.exp(-2 * t)),
 )  # fmt: skip
-"""The inverse distribution function, family 1."""
+"""Families by inversion of the distribution function, family 1 of the report."""
 
 LOCATION_SCALE = (
     Case("Laplace", lambda t: dist.Laplace(number(1.0), t), 0.0, LOG_SCALE, SQUARE,
@@ -182,7 +182,7 @@ LOCATION_SCALE = (
          marginal=lambda t: dist.StudentT(number(0.0), number(0.0), t),
          cdf=student_t_cdf),
 )  # fmt: skip
-"""Location and scale, family 2; the last is the elliptical example, implicit in its parameter."""
+"""Location-scale families, family 2; the elliptical last one is implicit in its parameter."""
 
 COMPOSITION = (
     Case("LogNormal", lambda t: dist.LogNormal(number(0.0), t), math.log(0.5), LOG_SCALE, "x",
@@ -208,17 +208,17 @@ COMPOSITION = (
          lambda t: (t**2 + math.pi**2 / 3) / 2.25, coordinate=lambda x: x[0],
          marginal=lambda t: dist.RelaxedBernoulli(t, log(1.5))),
 )  # fmt: skip
-"""Compositions, family 3, and the relaxed discrete dist."""
+"""Families by composition, family 3, and the relaxed discrete distributions."""
 
 FAMILIES = {"inversion": INVERSION, "location_scale": LOCATION_SCALE, "composition": COMPOSITION}
 
 
 class Draws(NamedTuple):
-    """What one sample gives, or many.
+    """Results of one sample, or of many.
 
     Attributes:
         value: the coordinate that is shown.
-        uniform: its distribution function there.
+        uniform: the distribution function at that coordinate.
         pathwise: derivative of f(g(parameter, noise)).
         score: f(x) times the derivative of log q(x).
     """
@@ -230,13 +230,13 @@ class Draws(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Of one family.
+    """Measurements of one family.
 
     Attributes:
         p_value: of the Kolmogorov-Smirnov test of the samples.
         exact: the gradient in closed form.
-        mean: of the two estimators, pathwise first.
-        error: their standard errors.
+        mean: means of the two estimators, pathwise first.
+        error: standard errors of these means.
     """
 
     p_value: float
@@ -247,7 +247,7 @@ class Measured(NamedTuple):
 
 @partial(jax.jit, static_argnums=(0, 2))
 def draw(case: Case, key: Array, number: int) -> Draws:
-    """Independent samples with both estimates of the gradient from each."""
+    """Draw independent samples, each with both estimates of the gradient."""
 
     def one(key):
         def pathwise(parameter):
@@ -261,7 +261,7 @@ def draw(case: Case, key: Array, number: int) -> Draws:
         derivative, event = jax.grad(pathwise, has_aux=True)(parameter)
         event = lax.stop_gradient(event)
         value = case.coordinate(event)
-        uniform = (case.cdf or case.law(parameter).cdf)(value)
+        uniform = (case.cdf or case.distribution(parameter).cdf)(value)
         return Draws(value, uniform, derivative, jax.grad(score)(parameter, event))
 
     return jax.vmap(one)(jax.random.split(key, number))
@@ -281,7 +281,7 @@ def measure(case: Case, draws: Draws) -> Measured:
 
 
 def report_of(case: Case, found: list[Measured]) -> dict[str, Any]:
-    """The metrics of one family; one entry for each seed."""
+    """The metrics of one family, one entry for each seed."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", case.name).lower()
     pathwise, score = np.array([m.mean for m in found]).T
     pathwise_error, score_error = np.array([m.error for m in found]).T
@@ -297,11 +297,11 @@ def report_of(case: Case, found: list[Measured]) -> dict[str, Any]:
 
 
 def panel(case: Case, draws: Draws, found: Measured) -> plotting.SampledDistribution:
-    """What the picture shows of one family."""
+    """The panel of one family in the picture."""
     values = np.asarray(draws.value)
     low, high = np.quantile(values, (case.hidden, 1 - case.hidden))
     grid = np.linspace(low, high, 301, dtype=values.dtype)
-    log_density = jax.jit(jax.vmap(case.law(jnp.asarray(case.at)).log_prob))
+    log_density = jax.jit(jax.vmap(case.distribution(jnp.asarray(case.at)).log_prob))
     ratio = (found.error[1] / found.error[0]) ** 2
     estimators = zip(("pathwise", "score"), found.mean, found.error, strict=True)
     return plotting.SampledDistribution(
@@ -348,7 +348,7 @@ def main(config: Config) -> dict[str, Any]:
         for kind, cases in FAMILIES.items():
             panels = []
             for case in tqdm(cases, desc=kind):
-                # By name, so that a new family leaves the draws of the others as they are.
+                # The key depends on the name, so that a new family does not change the other draws.
                 number = zlib.crc32(case.name.encode())
                 keys = [jax.random.fold_in(jax.random.key(seed), number) for seed in seeds]
                 draws = [draw(case, key, config.sampling.samples) for key in keys]

@@ -32,16 +32,16 @@ from jaxvae import data, distributions, metrics, models, nn, objectives, plottin
 
 @dataclass(frozen=True)
 class Data:
-    """What is modelled."""
+    """The data set."""
 
     dataset: str = "digits"
     """digits, mnist, fashion_mnist, binarized_mnist, tfds:NAME, or FILE.npy / FILE.npz."""
     data_dir: str | None = None
-    """Folder with the original files; JAXVAE_DATA, the cache and a download come after it."""
+    """Folder with the original files; then JAXVAE_DATA, the cache and a download are tried."""
     validation: int = 0
     """Training images held out for the curve; with none, the curve shows the test images."""
     binarisation: Literal["none", "static", "dynamic"] = "none"
-    """Grey pixels as they are, drawn once, or drawn anew at every visit (tested as static)."""
+    """Grey pixels as they are, binarised once, or anew at every visit (once for the test)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def model_recipe(config: Model, compute: str, shape: tuple[int, ...]) -> partial
 
 
 def load_data(config: Data, seed: int) -> tuple[data.Dataset, training.Prepare]:
-    """The data set, which names what is done to its pixels, and how a row becomes an example."""
+    """The data set with its binarisation, and the function that turns a row into an example."""
     dataset = data.load(config.dataset, config.data_dir, validation=config.validation, seed=seed)
     if config.binarisation == "none":
         return dataset, training.autoencode
@@ -126,7 +126,7 @@ def check(config: Config, dataset: data.Dataset) -> None:
 def evaluate(
     trained: jaxvae.Trained, loss: training.Loss, images: Array, key: Array, nll_samples: int
 ) -> dict[str, Any]:
-    """Test bound, importance-sampled likelihood and the use of the latent space, of one member."""
+    """Test bound, importance-sampled likelihood and use of the latent space, of one seed."""
     examples = jaxvae.Example(inputs=images, target=images)
     model, params = trained
     bound_key, likelihood_key, information_key = jax.random.split(key, 3)
@@ -152,7 +152,7 @@ def evaluate(
 
 
 def draw(run: training.Run, trained: training.Trained, dataset: data.Dataset, curve: str) -> None:
-    """All pictures, of the first member."""
+    """Draw all pictures, of the first seed."""
     run.save_figure("elbo", plotting.elbo_curve(run.history(), held_out=curve))
     test = dataset.test.inputs
     examples = jaxvae.Example(inputs=test, target=test)
@@ -205,7 +205,7 @@ def main(config: Config) -> dict[str, Any]:
         run, count = session.run, session.members
         parameters = training.members_of(session.chosen(result), count)
         members = [jaxvae.Trained(model, params) for params in parameters]
-        figures = [
+        found = [
             evaluate(trained, loss, test, jax.random.key(number), config.model.nll_samples)
             for number, trained in enumerate(members, seed)
         ]
@@ -214,7 +214,7 @@ def main(config: Config) -> dict[str, Any]:
                 **header("vae", config.data.dataset, config.running),
                 "binarisation": dataset.binarisation,
                 "nll_samples": config.model.nll_samples,
-                **{name: np.asarray([figure[name] for figure in figures]) for name in figures[0]},
+                **{name: np.asarray([own[name] for own in found]) for name in found[0]},
                 **training.training_metrics(result, run.history()),
             }
         )

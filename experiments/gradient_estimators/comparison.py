@@ -1,4 +1,4 @@
-"""Training with all estimators side by side, and their noise at the same parameters."""
+"""Training with all estimators at once, and their noise at the same parameters."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,12 +19,13 @@ _FITTED = "baseline_of_the_reference"
 
 
 class Noise(NamedTuple):
-    """Of one estimator; arrays have axes (stage, seed).
+    """Noise and bias of one estimator; arrays have the axes (stage, seed).
 
     Attributes:
-        reports: group of parameters to the report of its gradient.
-        bias: norm of the mean error of the inference gradient over that of the exact gradient, and
-            its root mean square if there were no bias; None where there is none, or none to know.
+        reports: the report of the gradient of each group of parameters.
+        bias: the norm of the mean error of the inference gradient, and the root mean square that
+            this norm would have without bias, both relative to the norm of the exact gradient.
+            None if the estimator is unbiased or the exact gradient is unknown.
     """
 
     reports: dict[str, metrics.GradientReport]
@@ -32,7 +33,7 @@ class Noise(NamedTuple):
 
 
 def fresh(families: dict[str, Family], key: Array) -> dict[str, jaxvae.Params]:
-    """Parameters of every estimator; those of one model begin alike."""
+    """Initial parameters for every estimator, the same for all estimators of a model."""
     everything = {}
     keys = jax.random.split(key, len(families))
     for (kind, family), each in zip(families.items(), keys, strict=True):
@@ -52,9 +53,10 @@ def loss(
     key: Array,
     settings: None = None,
 ) -> jaxvae.Estimate:
-    """The surrogates of all estimators together, each of parameters of its own.
+    """The sum of the surrogates of all estimators, each a function of its own parameters.
 
-    Besides, a baseline is fitted to what the reference's draws earn, without moving the reference.
+    A baseline is also fitted to the terms of the reference's bound; it does not affect the
+    reference.
     """
     del settings
     surrogates, bounds = [], {}
@@ -64,7 +66,7 @@ def loss(
             mine = params[f"{kind}_{name}"]
             estimate = estimator.objective(family.model, mine, example, key=each)
             surrogates.append(estimate.surrogate)
-            # Of several weights, the mean of their logarithms.
+            # For bounds on several weights the ELBO is the mean of the log-weights.
             bounds[f"{kind}_{name}"] = estimate.parts.get("elbo", estimate.bound)
         fitting = family.learning.objective(
             family.model, with_fitted(kind, family, params, stop=True), example, key=last
@@ -86,14 +88,14 @@ def with_fitted(
 def compare(
     family: Family, params: jaxvae.Params, examples: jaxvae.Example, key: Array, num_keys: int
 ) -> dict[str, Noise]:
-    """Noise of every estimator's gradient of one batch, at the same parameters.
+    """Noise of the gradient of one batch, for every estimator at the same parameters.
 
     Args:
         family: model and estimators.
         params: with leading axes (stage, seed).
         examples: the batch.
-        key: of the noise, the same for all parameters.
-        num_keys: gradients for each.
+        key: of the noise, the same at all parameters.
+        num_keys: number of gradients for each.
     """
     count = jax.tree.leaves(params)[0].shape[:2]
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), params)
@@ -121,7 +123,7 @@ def compare(
 def _exact_gradients(
     family: Family, params: jaxvae.Params, examples: jaxvae.Example
 ) -> jaxvae.Params:
-    """Of the batch's mean bound, by summation over all values of the latent."""
+    """Gradient of the batch's mean bound, summed over all values of the latent."""
     exact = partial(family.estimators[family.reference].objective, family.model)
 
     def mean(params):
@@ -135,7 +137,7 @@ def _exact_gradients(
 def _error(
     objective, model, pair: dict[str, Any], example: jaxvae.Example, *, key: Array
 ) -> jaxvae.Estimate:
-    """Its gradient is what an estimate of the gradient is off by."""
+    """An estimate whose gradient is the error of the estimated gradient."""
     exact = lax.stop_gradient(pair["exact"])
     params = jaxvae.Params(pair["generative"], pair["inference"], pair["auxiliary"])
     estimate = objective(model, params, example, key=key)
@@ -143,9 +145,9 @@ def _error(
 
 
 def noise_metrics(noise: dict[str, dict[str, Noise]]) -> dict[str, Any]:
-    """Signal-to-noise ratios, noise in nats and relative biases; one entry for each seed.
+    """Signal-to-noise ratios, noise in nats and relative biases, one entry for each seed.
 
-    What has no noise has no ratio, and is left out.
+    Ratios of gradients without noise are left out.
     """
     values: dict[str, Any] = {}
     every = ((kind, name, found) for kind, each in noise.items() for name, found in each.items())

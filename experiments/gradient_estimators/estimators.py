@@ -1,4 +1,4 @@
-"""Small models of images with a continuous and with a discrete latent, and their estimators."""
+"""Two small models of images, with Normal latents and with bits, and their estimators."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +15,10 @@ class Estimator(NamedTuple):
     """A bound and how it is differentiated.
 
     Attributes:
-        label: in pictures.
+        label: of the estimator in pictures.
         objective: ``(model, params, example, *, key) -> Estimate``.
-        learns: whether it has a baseline with parameters.
-        is_biased: whether it is known to be, as an estimator of its bound's gradient.
+        learns: whether it has a baseline with parameters of its own.
+        is_biased: whether it is a biased estimator of the gradient of its bound.
     """
 
     label: str
@@ -28,16 +28,16 @@ class Estimator(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A model and what its gradient can be estimated with.
+    """A model and the estimators of its gradient.
 
     Attributes:
-        title: in pictures.
-        model: with a place for a learnt baseline.
+        title: of the model in pictures.
+        model: with auxiliary parameters for a learnt baseline.
         estimators: by name.
-        reference: the estimator whose parameters all are compared at.
-        is_exact: whether the reference's gradient is the true one, without noise.
+        reference: name of the estimator at whose parameters all are compared.
+        is_exact: whether the gradient of the reference is exact.
         learning: the estimator with a learnt baseline.
-        test_objective: the plain bound, as exact as can be.
+        test_objective: the ELBO with many samples, or the exact one.
     """
 
     title: str
@@ -59,7 +59,7 @@ def normal_model(shape: tuple[int, ...], latents: int, hidden: int) -> LatentVar
 
 
 def bits_model(shape: tuple[int, ...], latents: int, hidden: int) -> LatentVariableModel:
-    """The same with independent bits in the place of the Normal numbers."""
+    """The same model with independent bits as latents."""
     encoder = nn.mlp(shape, (latents,), hidden=(hidden,))
     decoder = nn.mlp((latents,), shape, hidden=(hidden,))
 
@@ -89,7 +89,7 @@ def _scores(sampled: partial, learnt: objectives.Baseline) -> dict[str, Estimato
 
 
 def normal_estimators(number: int, learnt: objectives.Baseline) -> dict[str, Estimator]:
-    """Of a Normal latent, all with the same number of samples."""
+    """Estimators for Normal latents, all with the same number of samples."""
     elbo = partial(objectives.elbo, num_samples=number)
     sampled = partial(elbo, kl=objectives.monte_carlo)
     iwae = partial(objectives.iwae, num_samples=number)
@@ -120,7 +120,7 @@ def normal_estimators(number: int, learnt: objectives.Baseline) -> dict[str, Est
 def bits_estimators(
     number: int, learnt: objectives.Baseline, temperatures: tuple[float, ...]
 ) -> dict[str, Estimator]:
-    """Of a latent of bits, all with the same number of samples, or with all events."""
+    """Estimators for latent bits: a sum over all events, and others with one number of samples."""
     elbo = partial(objectives.elbo, num_samples=number)
     sampled = partial(elbo, kl=objectives.monte_carlo)
     vimco = partial(
@@ -180,10 +180,10 @@ def families(
         latents: number of Normal latents.
         bits: number of bits.
         hidden: units of each perceptron.
-        samples: of each estimate.
+        samples: number of samples in each estimate.
         temperatures: of the Gumbel-softmax estimators.
-        test_samples: of the test bound, where it is not exact.
-        only: names of estimators; the references always are among them, and all if it is empty.
+        test_samples: number of samples for the test bound, where it is not exact.
+        only: names of estimators besides the references; all if it is empty.
 
     Raises:
         ValueError: if there is no estimator of a name.

@@ -1,17 +1,17 @@
 """Score function against reparameterised gradients: the Heidelberg lecture, SGVB.
 
-The lecture's Gaussian example, where the exact gradient and the variances are known; then small
-variational autoencoders on images with a Normal latent and with one of bits, whose gradient can
-also be had exactly, by summing over all of their values:
+The estimators are compared on the lecture's Gaussian example, where the exact gradient and the
+variances are known, and on two small variational autoencoders of images. One has Normal latents.
+The other has latent bits, and its exact gradient is a sum over all of their values:
 
     python -m experiments.gradient_estimators
 
-Within a model all estimators start from the same parameters, see the same batches and take the same
-steps, and all use the same number of samples, except the exact one. Training of all of them is one
-compiled run, so its seconds are those of all together. IWAE, VIMCO and Renyi's bound are trained on
-their own bound; what is shown is always the ELBO. Noise and signal are measured for all estimators
-at the same parameters, fresh ones and those that the reference (pathwise or enumerated) has
-learnt, with a baseline that was learnt for them.
+All estimators of a model start from the same parameters, see the same batches and take the same
+number of steps, with the same number of samples except for the exact one. They are trained in one
+compiled run, so that its time is that of all together. IWAE, VIMCO and Renyi's bound are trained on
+their own bound, but the reported bound is always the ELBO. Signal and noise of all estimators are
+measured at the same parameters: at initial ones, and at those that the reference (pathwise or
+enumerated) has learnt, with a baseline that was learnt for them.
 """
 
 from dataclasses import dataclass, field
@@ -47,18 +47,18 @@ class Model:
 
 @dataclass(frozen=True)
 class Estimation:
-    """How gradients are estimated, and how estimates are judged."""
+    """How gradients are estimated, and how their noise and bias are measured."""
 
     samples: int = 8
-    """Samples of each estimate, L or K."""
+    """Samples in each estimate, L or K."""
     temperatures: tuple[float, ...] = (0.2, 1.0)
-    """Of the Gumbel-softmax estimators."""
+    """Temperatures of the Gumbel-softmax estimators."""
     keys: int = 100
-    """Gradients of one batch that noise and bias are measured with."""
+    """Gradients of one batch with which noise and bias are measured."""
     only: tuple[str, ...] = ()
-    """Names of estimators, such as score; all by default, and each model's reference always."""
+    """Names of estimators, such as score; by default all. The references are always included."""
     test_samples: int = 64
-    """Samples for the test bound of each image; that of the bits is exact."""
+    """Samples for the test bound of each image with Normal latents; that of bits is exact."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Training:
     batch_size: int = 64
     """Images in a step, and in the batch whose gradients are compared."""
     learning_rate: float = 2e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def check(config: Config) -> None:
 
 
 def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array, seed: int):
-    """The ELBO of the test images for every estimator, with one entry for each seed."""
+    """The ELBO of the test images after training with each estimator, one entry for each seed."""
     examples = jaxvae.Example(images, images)
     values = {}
     for kind, family in found.items():
@@ -129,7 +129,7 @@ def test_bounds(found: dict[str, Family], params: dict[str, Any], images: Array,
 def compare_all(
     found: dict[str, Family], keys: Array, params: dict[str, Any], images: Array, options: Any
 ) -> dict[str, dict[str, comparison.Noise]]:
-    """Noise of all estimators at fresh parameters and at the reference's."""
+    """Noise of all estimators at initial parameters and at those of the reference."""
     start = jax.vmap(partial(comparison.fresh, found))(keys)
     noise = {}
     for kind, family in found.items():
@@ -144,7 +144,7 @@ def compare_all(
 def fit(
     options: Training, found: dict[str, Family], images: np.ndarray, keys: Array, run: training.Run
 ) -> training.Fit:
-    """All estimators and seeds in one compiled run; Adam keeps their parameters apart."""
+    """Train with all estimators and seeds in one compiled run, each with its own parameters."""
     return jaxvae.fit(
         partial(comparison.loss, found),
         partial(comparison.fresh, found),
@@ -184,12 +184,12 @@ def main(config: Config) -> dict[str, Any]:
                 **training.training_metrics(result, run.history()),
             }
         )
-        figures = {
+        drawn = {
             "lecture": pictures.lecture(config.gaussian, *swept),
             "training": pictures.training_curves(found, run.history(), bounds),
             "noise": pictures.noise_bars(found, noise),
         }
-        for name, figure in figures.items():
+        for name, figure in drawn.items():
             run.save_figure(name, figure)
     print(training.format_metrics(report))
     print(f"\nPictures, metrics and checkpoints: {run.directory}")

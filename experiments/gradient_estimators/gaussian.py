@@ -1,7 +1,7 @@
-"""Gradients of a bound that is known in closed form, and so are the variances of its estimators.
+"""A bound whose gradient and the variances of its estimators are known in closed form.
 
-The Heidelberg lecture's SGVB slides, with p(z) = N(0, I), p(x | z) = N(z, I) and
-q(z) = N(mu, sigma^2 I) in d dimensions, whose coordinates are alike.
+This is the example of the Heidelberg lecture's SGVB slides, with p(z) = N(0, I),
+p(x | z) = N(z, I) and q(z) = N(mu, sigma^2 I) in d dimensions, whose coordinates are all alike.
 """
 
 import math
@@ -36,30 +36,30 @@ class Gaussian:
     """The lecture's example, p(x | z) = N(z, I) and q(z) = N(0, sigma^2 I)."""
 
     observed: float = 1.0
-    """Every coordinate of x; the gradient of the bound by a coordinate of mu is the same number."""
+    """Every coordinate of x, which is also the gradient of the bound by a coordinate of mu."""
     posterior_scale: float = 0.6
-    """sigma; that of the exact posterior is 0.71."""
+    """sigma, which is 0.71 for the exact posterior."""
     dimension: int = 10
     """Number of latent dimensions where the number of samples varies."""
     draws: tuple[int, ...] = (1, 10, 100, 1000)
-    """Numbers of samples L in one estimate."""
+    """Numbers of samples L in an estimate."""
     dimensions: tuple[int, ...] = (1, 10, 100)
-    """Numbers of latent dimensions, with ten samples in one estimate."""
+    """Numbers of latent dimensions, with ten samples in an estimate."""
     repeats: int = 2048
-    """Estimates that a variance is measured with, at most."""
+    """Largest number of estimates with which a variance is measured."""
     budget: int = 256_000
-    """Samples in all estimates of a variance together, at most."""
+    """Largest number of samples in all of these estimates together."""
 
 
 class Measured(NamedTuple):
-    """One estimator with L samples in d dimensions, by a coordinate of mu.
+    """Estimates of the gradient by mu, with L samples in d dimensions.
 
     Attributes:
-        variance: about the exact gradient, mean over coordinates.
+        variance: about the exact gradient, averaged over coordinates.
         error: standard error of that variance.
         mean: of the estimates, over repeats and coordinates.
         theory: the variance in closed form.
-        estimates: (repeats,) by the first coordinate.
+        estimates: of the gradient by the first coordinate, (repeats,).
     """
 
     variance: float
@@ -82,12 +82,12 @@ def model(dimension: int, scale: float) -> LatentVariableModel:
 
 
 def exact_gradient(options: Gaussian) -> float:
-    """Of the bound at mu = 0, by one of its coordinates."""
+    """The gradient of the bound at mu = 0 by a coordinate of mu."""
     return options.observed
 
 
 def variance(options: Gaussian, name: str, number: int, dimension: int) -> float:
-    r"""Of one coordinate of the estimate of the gradient by $\mu$, in closed form.
+    r"""The variance of a coordinate of the estimated gradient by $\mu$, in closed form.
 
     The exact posterior is $N(m, s^2 I)$ with $m = x/2$ and $s^2 = 1/2$. With $a = \mu - m$ and
     $z = \mu + \sigma\varepsilon$ the term of the bound of one sample is
@@ -102,8 +102,8 @@ def variance(options: Gaussian, name: str, number: int, dimension: int) -> float
     - sticking the landing, which adds $\varepsilon_i/\sigma$: $(1/\sigma - \sigma/s^2)^2$;
     - score $f\varepsilon_i/\sigma$: $(F^2 + 4AF + 10A^2 + 2B^2 + (d - 1)(2A^2 + B^2))/\sigma^2$;
 
-    all over L. Leaving one out is the sample covariance of f and $\varepsilon_i/\sigma$, and that
-    has the variance $\mu_{22}/L - \mu_{11}^2(L - 2)/(L(L - 1)) + \mu_{20}\mu_{02}/(L(L - 1))$
+    each divided by L. Leaving one out gives the sample covariance of f and $\varepsilon_i/\sigma$,
+    whose variance is $\mu_{22}/L - \mu_{11}^2(L - 2)/(L(L - 1)) + \mu_{20}\mu_{02}/(L(L - 1))$
     with the central moments of the pair. The score's variance grows as $d^2$, that of leaving one
     out as d, and the pathwise ones do not grow.
 
@@ -147,7 +147,7 @@ def estimates(options: Gaussian, name: str, number: int, dimension: int, key: Ar
         return jax.grad(surrogate)(jnp.zeros(dimension))
 
     keys = jax.random.split(key, min(options.repeats, options.budget // number))
-    # A divisor, as a last partial batch would be compiled besides.
+    # A divisor, as the last, partial batch would need a second compilation.
     together = math.gcd(len(keys), 2 ** max(0, int(np.log2(_AT_ONCE // (number * dimension)))))
     return lax.map(jax.vmap(one), keys.reshape(-1, together)).reshape(-1, dimension)
 
@@ -166,7 +166,7 @@ def measure(options: Gaussian, name: str, number: int, dimension: int, key: Arra
 
 
 def sweep(options: Gaussian, key: Array) -> tuple[dict[str, dict[int, Measured]], ...]:
-    """Every estimator against the number of samples, and against the dimension."""
+    """All estimators for all numbers of samples, and for all dimensions."""
     by_draws, by_dimension = jax.random.split(key)
 
     def against(key: Array, pairs: Iterable[tuple[int, int, int]]):
@@ -187,7 +187,7 @@ def sweep(options: Gaussian, key: Array) -> tuple[dict[str, dict[int, Measured]]
 
 
 def slope(found: dict[int, Measured]) -> float:
-    """Of the logarithm of the variance against that of what varies."""
+    """Slope of log variance against the logarithm of the number that varies."""
     measured = [each.variance for each in found.values()]
     return float(np.polyfit(np.log(list(found)), np.log(measured), 1)[0])
 
@@ -195,7 +195,7 @@ def slope(found: dict[int, Measured]) -> float:
 def metrics(
     options: Gaussian, by_draws: dict[str, dict[int, Measured]], by_dimension: dict[str, Any]
 ) -> dict[str, Any]:
-    """Gradients in nats per unit of mu, and their variances at the fewest draws."""
+    """Gradients in nats per unit of mu, and their variances with the fewest samples."""
     report: dict[str, Any] = {
         "lecture_dimension": options.dimension,
         "lecture_gradient_exact": exact_gradient(options),

@@ -1,4 +1,4 @@
-"""Pictures of gradient estimators; an estimator has the same colour in all of them."""
+"""Pictures of gradient estimators, which have the same colours in all pictures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +35,7 @@ LOOKS = {
     "straight_through": (BROWN, "-"),
     "straight_through_gumbel": (TAN, "-"),
 }
-"""Colour and line; those of Gumbel-softmax follow its temperatures."""
+"""Colours and line styles; those of Gumbel-softmax depend on its temperatures."""
 RELAXED = ((BLUE, "-"), (CYAN, "-"), (GREY, "-"), (SLATE, "-"))
 NAMES = {
     "pathwise": "pathwise",
@@ -46,7 +46,7 @@ NAMES = {
 
 
 def looks(estimators: Sequence[str]) -> dict[str, tuple[Any, str]]:
-    """Colour and line of each estimator of one model."""
+    """Colours and line styles of the estimators of one model."""
     relaxed = [name for name in estimators if name not in LOOKS]
     found = {name: RELAXED[number % len(RELAXED)] for number, name in enumerate(relaxed)}
     return {name: LOOKS.get(name) or found[name] for name in estimators}
@@ -111,7 +111,7 @@ def _draw_variances(axes: Axes, found: dict[str, dict[int, Measured]]) -> None:
     marks = dict(zip(NAMES, "os^D", strict=True))
     for name, each in found.items():
         at, colour = list(each), LOOKS[name][0]
-        # Where two have the same variance, one is drawn inside the other.
+        # If two estimators have the same variance, one mark is drawn inside the other.
         size = 9 if name == "pathwise" else 5
         axes.plot(at, [m.variance for m in each.values()], marks[name], color=colour,
                   markersize=size, label=NAMES[name])  # fmt: skip
@@ -132,17 +132,19 @@ def training_curves(
     for axes, (kind, family) in zip(panels, families.items(), strict=True):
         lines = looks(list(family.estimators))
         last = {name: np.mean(bounds[f"test_elbo_nats_{kind}_{name}"]) for name in lines}
-        steps = np.array([line["step"] for line in history])
+        steps = np.array([record["step"] for record in history])
         late = []
         for name in sorted(lines, key=last.__getitem__, reverse=True):
-            values = np.array([np.atleast_1d(line[f"{kind}_{name}"]) for line in history], float)
+            values = np.array(
+                [np.atleast_1d(record[f"{kind}_{name}"]) for record in history], float
+            )
             mean, spread = values.mean(axis=1), values.std(axis=1)
             colour, style = lines[name]
             label = f"{last[name]:.2f}  {family.estimators[name].label}"
             axes.plot(steps, mean, style, color=colour, linewidth=1.5, label=label)
             axes.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
             late.append(mean[len(mean) // 6 :])
-        # The first epochs fall off the scale on which the later ones can be told apart.
+        # The axis shows the later epochs, where the estimators differ, and cuts off the first ones.
         low, high = np.min(late), np.max(late)
         axes.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
         axes.set(xlabel="step", ylabel="training ELBO (nats per image)", title=family.title)
@@ -155,9 +157,9 @@ def training_curves(
 
 
 def noise_bars(families: Mapping[str, Family], noise: Mapping[str, dict[str, Noise]]) -> Figure:
-    r"""Signal-to-noise ratios of both groups of parameters, and biases, mean over seeds.
+    r"""Signal-to-noise ratios of both groups of parameters and biases, averaged over seeds.
 
-    From n gradients, a ratio of about $0.8/\sqrt n$ is none.
+    A gradient of zero has a measured ratio of about $0.8/\sqrt n$ with n estimates.
     """
     most = max(len(family.estimators) for family in families.values())
     size = (13.0, 0.72 * most + 2.4)
@@ -168,7 +170,7 @@ def noise_bars(families: Mapping[str, Family], noise: Mapping[str, dict[str, Noi
             _draw_ratios(axes, family, noise[kind], group)
             axes.set_title(f"{family.title}: {group} parameters", fontsize=11)
         column[-1].set_xlabel("signal-to-noise ratio of a parameter's gradient, mean")
-    looks_of_stages = zip((0.45, 1.0), ("fresh parameters", "after training"), strict=True)
+    looks_of_stages = zip((0.45, 1.0), ("initial parameters", "after training"), strict=True)
     patches = [Patch(color="black", alpha=alpha, label=label) for alpha, label in looks_of_stages]
     figure.legend(handles=patches, loc="outside upper center", ncols=2)
     return figure
@@ -197,7 +199,7 @@ def _draw_ratios(axes: Axes, family: Family, noise: dict[str, Noise], group: str
 
 
 def _bias(found: Noise, number: int) -> str:
-    """Where the mean gradient is off by more than its noise can explain."""
+    """The bias in words, if it is larger than noise explains."""
     if found.bias is None:
         return ""
     bias, resolved = (each[number].mean() for each in found.bias)

@@ -1,30 +1,31 @@
 """Bi-directional spirals forecast by a latent ODE: Chen et al. (2018), table 2 and figure 6.
 
-Windows of 100 points of two long spirals, of which 30, 50 or 100 are observed with noise of 0.3,
-are continued by 100 points, and led back by 100, by the latent ODE and by two recurrent networks,
-one of which is told the times:
+The data are windows of 100 points on two long spirals, of which 30, 50 or 100 are observed with
+noise of standard deviation 0.3. Three models forecast the 100 points after a window and the 100
+points before it: a latent ODE, an RNN, and an RNN with time gaps.
 
     python -m experiments.latent_ode --seeds 5
 
 The error is the root mean square over both coordinates of the 100 points after a window, or before
-it where the curve ends too early, against the clean curve and against points with fresh noise.
+it if the curve ends too early. It is measured against the noiseless curve and against points with
+fresh noise.
 
-Which windows are tested on decides what the error means:
+Its meaning depends on the windows that are tested:
 
 - between: three blocks of 20 starts are held out, with a gap of 20 on each side. Every part of the
-  curves from the first start on is in some training window, with other noise; of a test window 79
-  points at most.
-- apart: one block, with a gap of 99, so that no point of a test window is in a training window, and
-  up to 19 of the 100 points after it are in none either.
-- beyond: nothing at or after a test window was trained on.
-- shared: all starts are trained and tested on, each series with its own noise, as in the paper.
+  curves from the first start on lies in some training window, with other noise. A training window
+  has at most 79 points in common with a test window.
+- apart: one block of starts is held out, with a gap of 99, so that no point of a test window lies
+  in a training window, nor do up to 19 of the 100 points after it.
+- beyond: no training window has a point at or after the start of a test window.
+- shared: training and test series have the same starts and different noise, as in the paper.
 
-``--preset paper`` has the paper's sizes (25 tanh units, four latents, 20 units in flow and decoder,
-a start at the first point) and 2,000 full-batch steps of Adam at 0.01; ``best``, the default, has
-what ``experiments/latent_ode/forecaster.py`` lists.
+``--preset paper`` has the paper's sizes (25 tanh units, four latents, 20 units in the vector field
+and the decoder, a start at the first point) and 2,000 full-batch steps of Adam at 0.01. The default
+``--preset best`` is listed in ``experiments/latent_ode/forecaster.py``.
 
-Each model has a folder inside the run's, as a run with all seeds; each seed has its own series and
-parameters. ``--resume`` skips what is finished.
+Every model has a folder of its own inside that of the run, with all seeds. Each seed has its own
+series and parameters. ``--resume`` skips models that are finished.
 """
 
 import dataclasses
@@ -58,16 +59,16 @@ FORECASTERS: dict[str, Callable[[Setting], Forecaster]] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """The series, and which of them are tested on."""
+    """The series, and which of their windows are tested."""
 
     points: tuple[int, ...] = (30, 50, 100)
-    """Observed points of a window, a column of the table each."""
+    """Numbers of observed points of a window, a column of the table each."""
     split: Literal["between", "apart", "beyond", "shared"] = "between"
-    """Which starts are held out."""
+    """Which starts of windows are held out for the test."""
     series: int = 1000
-    """Training series."""
+    """Number of training series."""
     test_series: int = 500
-    """Test series."""
+    """Number of test series."""
     noise: float = 0.3
     """Standard deviation of the noise."""
 
@@ -77,11 +78,11 @@ class Training:
     """The models and how they are trained."""
 
     models: tuple[ModelName, ...] = ("latent_ode", "rnn", "rnn_with_gaps")
-    """Rows of the table."""
+    """Models to compare, a row of the table each."""
     preset: Literal["best", "paper"] = "best"
-    """Sizes and optimiser of the paper, or the best that were found."""
+    """Sizes and optimiser: those of the paper, or the best that were found."""
     steps: int | None = None
-    """Steps of the optimiser; by default those of the preset."""
+    """Steps of the optimiser; by default the preset's."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def draw_series(
 
 
 def setting_of(options: Training) -> Setting:
-    """The preset, with the steps that were asked for."""
+    """The preset, with --steps if they are given."""
     preset = PRESETS[options.preset]
     return dataclasses.replace(preset, steps=options.steps or preset.steps)
 
@@ -146,7 +147,7 @@ def fit(
     running: Running,
     devices: Devices,
 ) -> training.Fit:
-    """All seeds in one compiled run, on a CPU in turns: it is slow at stacks of small products."""
+    """Train all seeds in one compiled run; on a CPU one by one, where batched products are slow."""
     on_cpu = jax.default_backend() == "cpu"
     rate: Any = setting.learning_rate
     if setting.decay:
@@ -169,7 +170,7 @@ def fit(
 
 
 def learn(config: Config, name: str, points: int, running: Running) -> dict[str, Any]:
-    """Train and measure one model on one number of points; returns its metrics."""
+    """Train and evaluate one model with one number of points; returns its metrics."""
     config = dataclasses.replace(config, running=running)
     setting = setting_of(config.training)
     train, test = draw_series(config.problem, points, running)
@@ -193,7 +194,7 @@ def learn(config: Config, name: str, points: int, running: Running) -> dict[str,
 
 
 def beginning(config: Config) -> dict[str, Any]:
-    """What every metrics file of the experiment begins with."""
+    """The first entries of every metrics.json of the experiment."""
     return {
         **header("latent_ode", "simulated", config.running),
         "split": config.problem.split,

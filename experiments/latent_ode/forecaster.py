@@ -1,4 +1,4 @@
-"""What forecasts bi-directional spirals: its interface, and the windows that it sees."""
+"""The interface of a model that forecasts spirals, the windows it sees, and its settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from jaxvae import data
 WINDOW = 100
 SPACING = data.SpiralCurves().final_angle / (data.SpiralCurves().grid_points - 1)
 BEYOND = 100
-"""Points that are forecast on either side of a window."""
+"""Number of points that are forecast on either side of a window."""
 
 
 class Forecast(NamedTuple):
-    """Of series at the points before, in and after their windows.
+    """The forecast of several series at the points before, in and after their windows.
 
     Attributes:
-        mean: shape (series, point, 2); NaN where a model has none.
-        paths: draws of the means (series, draw, point, 2), or None.
+        mean: shape (series, point, 2); NaN at points for which a model makes no forecast.
+        paths: means of single draws from the posterior, (series, draw, point, 2), or None.
     """
 
     mean: Array
@@ -30,14 +30,15 @@ class Forecast(NamedTuple):
 
 
 class Forecaster(NamedTuple):
-    """A model of the windows.
+    """A model of the windows, as three or four functions.
 
     Attributes:
-        init: key to parameters.
-        loss: of one example, whose inputs are the window's ``TimeSeries`` for each seed; the
-            setting is the number of the seed.
-        forecast: parameters, series and a key to their forecast.
-        states: parameters and one series to latent states at the same points, or None.
+        init: takes a key and returns parameters.
+        loss: of one example. Its inputs are a ``TimeSeries`` with a leading axis of seeds, of which
+            ``settings`` chooses one.
+        forecast: takes parameters, series and a key and returns a ``Forecast``.
+        states: takes parameters and one series and returns the latent states at the points of the
+            forecast; None if the model has no latent states.
     """
 
     init: Callable[..., Any]
@@ -47,28 +48,31 @@ class Forecaster(NamedTuple):
 
 
 def times_of(first: int, last: int) -> Array:
-    """Times from the first point's on to before the last one's; that of a window's first is 0."""
+    """Times of the points from ``first`` to ``last - 1``, counted from a window's first point."""
     return SPACING * jnp.arange(first, last, dtype=jnp.float32)
 
 
 def seen_from(series: jaxvae.TimeSeries, start: Array | int) -> jaxvae.TimeSeries:
-    """The series with the start's time as 0."""
+    """The same series with times relative to point ``start`` of the window."""
     return series._replace(times=series.times - SPACING * jnp.asarray(start, series.times.dtype))
 
 
 def of_seed(series: jaxvae.TimeSeries, seed: Any, scale: float) -> jaxvae.TimeSeries:
-    """Scaled down; of one seed where there are several, as in training."""
+    """The series of one seed, or of the only one if None, with values divided by ``scale``."""
     own = series if seed is None else jax.tree.map(lambda x: x[seed], series)
     return own._replace(values=own.values / scale)
 
 
 def log_units(series: jaxvae.TimeSeries, scale: float) -> Array:
-    """What a density of scaled values is too high by, as one of the values themselves."""
+    """The sum of log ``scale`` over the observed values.
+
+    A log-density of scaled values less this number is the log-density of the values themselves.
+    """
     return jnp.sum(jnp.where(series.mask, jnp.log(scale), 0.0))
 
 
 def turned(series: jaxvae.TimeSeries) -> jaxvae.TimeSeries:
-    """From the last row to the first."""
+    """The series with its rows in reverse order."""
     return jax.tree.map(lambda x: x[::-1], series)
 
 
@@ -77,19 +81,20 @@ class Setting:
     """Sizes of the networks, how they are trained, and how the latent ODE forecasts.
 
     Attributes:
-        start: of the latent ODE: at the first point of a window, or anywhere in it.
-        cell: of the recurrent networks and the encoder.
-        units: likewise.
-        dynamics: hidden units of the flow.
-        decoder: hidden units of the decoder.
+        start: where the latent ODE starts: at the first point of a window, or anywhere in it.
+        cell: of the recurrent networks and of the encoder.
+        units: of these cells.
+        dynamics: widths of the hidden layers of the latent vector field.
+        decoder: widths of the hidden layers of the decoder.
         latent_dim: size of the latent state.
-        sleep: weight of the log-density of the state of a series that the model has drawn.
-        samples: of the posterior in a forecast, weighted; 0 takes the mean of q.
-        scale: what values are divided by.
+        sleep: weight of the encoder's log-density at the latent state of a sleep-phase sample.
+        samples: number of importance-weighted posterior samples in a forecast; with 0 the forecast
+            is that of the posterior mean.
+        scale: values are divided by this number.
         steps: of the optimiser.
         batch_size: series in a step.
-        learning_rate: of Adam, at its highest.
-        decay: whether it falls to 0 along a cosine.
+        learning_rate: of Adam, at its largest.
+        decay: whether the learning rate falls to 0 along a cosine.
     """
 
     start: Literal["first", "anywhere"]

@@ -1,12 +1,16 @@
 """The latent ODE of spirals, and what makes its flow extrapolate.
 
-A latent ODE that always starts at the first point of a series has no reason to carry one series'
-latent path on along the paths of those that begin where it ends: the same place on a spiral may
-have another latent state in every window. Three changes mend this. The start is drawn anywhere in
-the series, with a prior that is the same at each. The decoder is affine, and the latent space has
-one dimension more than the data: what looks alike is alike there, but for the direction of turning.
-And as the encoder soon knows the noise of a thousand series by heart, it also learns from series
-that the model draws. What q still gets wrong about a new series, importance sampling corrects.
+Nothing forces a latent ODE that starts at the first point of each series to extrapolate: the latent
+path of one series need not continue along the paths of those that begin where it ends, as every
+window may use latent states of its own for the same place on a spiral. Three changes mend this.
+
+- The start is drawn anywhere in the series, with the same prior everywhere.
+- The decoder is affine and the latent space has one dimension more than the data, so that points
+  that look alike have the same latent state, up to the direction of turning.
+- The encoder also learns from sleep-phase samples, which are series that the model draws, because
+  it would otherwise memorise the noise of a thousand training series.
+
+Importance sampling corrects what the encoder still gets wrong about a new series.
 """
 
 from dataclasses import dataclass
@@ -36,15 +40,15 @@ from jaxvae.distributions import kl_divergence
 
 @dataclass(frozen=True)
 class LatentOde:
-    """The latent ODE on its grids of common times, which count from the start.
+    """The latent ODE on two grids of common times, which are relative to its start.
 
     Attributes:
         setting: sizes of the networks.
-        dynamics: of the latent state.
-        training: the model on all times at which points of a window may lie.
-        whole: the model at what is forecast, started in the middle of a window.
-        before: points of ``training`` before the start.
-        middle: index of the start in forecasts.
+        dynamics: network of the latent vector field.
+        training: the model at all times at which the points of a window may lie.
+        whole: the model at all times that are forecast, when it starts in the middle of a window.
+        before: number of points of ``training`` before the start.
+        middle: index in the window of the start of a forecast.
     """
 
     setting: Setting
@@ -55,31 +59,31 @@ class LatentOde:
     middle: int
 
     def loss(self, params, example, *, key, settings) -> jaxvae.Estimate:
-        """The ELBO at a start drawn anew; the surrogate also teaches the encoder by dreams.
+        """The ELBO at a random start; the surrogate adds the sleep phase of a Helmholtz machine.
 
-        As in the sleep phase of a Helmholtz machine, the encoder is told which latent state made
-        a series that the model has drawn; the states are those of q, and not of the prior.
+        The sleep-phase term is the encoder's log-density at the latent state from which the model
+        drew a series. These states come from q, not from the prior.
         """
         setting = self.setting
         series = of_seed(example.inputs, settings, setting.scale)
-        start_key, latent_key, dream_key = jax.random.split(key, 3)
+        start_key, latent_key, sleep_key = jax.random.split(key, 3)
         start = jax.random.randint(start_key, (), 0, self.before + 1)
         target, grid = self._placed(series, start)
         posterior = self._encoded(params, series, start)
         z = posterior.sample(latent_key)
-        law = self.training.likelihood(params, z, grid)
+        likelihood = self.training.likelihood(params, z, grid)
         kl = kl_divergence(posterior, self.training.prior(params, grid))
-        bound = law.log_prob(target) - kl - log_units(series, setting.scale)
+        bound = likelihood.log_prob(target) - kl - log_units(series, setting.scale)
         surrogate = bound
         if setting.sleep:
-            z, law = lax.stop_gradient((z, law))
-            dreamt = self._dreamt(law, len(series.times), start, dream_key)
-            surrogate += setting.sleep * self._encoded(params, dreamt, start).log_prob(z)
+            z, likelihood = lax.stop_gradient((z, likelihood))
+            drawn = self._sleep_sample(likelihood, len(series.times), start, sleep_key)
+            surrogate += setting.sleep * self._encoded(params, drawn, start).log_prob(z)
         noise = setting.scale * jnp.mean(jnp.exp(params.generative["likelihood"]["log_scale"]))
         return jaxvae.Estimate(surrogate, bound, {"kl": kl, "noise": noise})
 
     def forecast(self, params, series: jaxvae.TimeSeries, key) -> Forecast:
-        """Means before, in and after the windows."""
+        """Means before, in and after the windows, from the middle of each window."""
         scale = self.setting.scale
         examples = jax.vmap(self._to_forecast)(series)
         if not self.setting.samples:
@@ -91,7 +95,7 @@ class LatentOde:
         return Forecast(scale * found.mean, scale * found.means)
 
     def states(self, params, series: jaxvae.TimeSeries) -> Array:
-        """Latent states at the same points."""
+        """Latent states at the points of a forecast."""
         own = of_seed(series, None, self.setting.scale)
         z, times = self._encoded(params, own, self.middle).mean, times_of(-BEYOND, WINDOW + BEYOND)
         flow, start = nn.autonomous(self.dynamics), BEYOND + self.middle
@@ -102,7 +106,7 @@ class LatentOde:
         return jnp.concatenate([paths[0][::-1], paths[1]])
 
     def _to_forecast(self, series: jaxvae.TimeSeries) -> jaxvae.Example:
-        """What is known of a window, on the grid of the forecast."""
+        """The observations of a window on the grid of the forecast."""
         own = seen_from(of_seed(series, None, self.setting.scale), self.middle)
         indices = jnp.round(own.times / SPACING).astype(int) + self.middle + BEYOND
         blank = jnp.zeros((2 * BEYOND + WINDOW, 2))
@@ -110,26 +114,27 @@ class LatentOde:
         return jaxvae.Example(own, blank.at[indices].set(own.values), jaxvae.Grid(None, mask))
 
     def _decoded(self, params, example: jaxvae.Example) -> Array:
+        """Means that follow from the posterior mean."""
         z = self.whole.posterior(params, example.inputs, example.context).mean
         return self.whole.likelihood(params, z, example.context).mean
 
-    def _dreamt(self, law, count: int, start: Array, key) -> jaxvae.TimeSeries:
-        """A window that the model draws, of which as many points are seen as of a true one."""
+    def _sleep_sample(self, likelihood, count: int, start: Array, key) -> jaxvae.TimeSeries:
+        """A window drawn from the model, with as many observed points as a true one."""
         place_key, noise_key = jax.random.split(key)
         places = jnp.sort(jax.random.permutation(place_key, WINDOW)[:count])
-        values = law.sample(noise_key)[places + self.before - start]
+        values = likelihood.sample(noise_key)[places + self.before - start]
         times = SPACING * places.astype(values.dtype)
         return jaxvae.TimeSeries(times, values, jnp.ones(values.shape, bool))
 
     def _placed(self, series: jaxvae.TimeSeries, start: Array) -> tuple[Array, jaxvae.Grid]:
-        """The target on the model's common times."""
+        """The observations of a window on the grid of ``training``."""
         indices = jnp.round(series.times / SPACING).astype(int) + self.before - start
         blank = jnp.zeros((self.before + WINDOW, 2))
         mask = blank.astype(bool).at[indices].set(series.mask)
         return blank.at[indices].set(series.values), jaxvae.Grid(None, mask)
 
     def _encoded(self, params, series: jaxvae.TimeSeries, start: Array | int) -> Any:
-        """Q of the state at the start."""
+        """The posterior of the latent state at the start."""
         return self.training.posterior(params, seen_from(series, start), None)
 
 
@@ -137,7 +142,7 @@ INTEGRATOR = ode.adaptive(1e-3, 1e-4, max_steps=256)
 
 
 def latent_ode(setting: Setting) -> Forecaster:
-    """The latent ODE, with its start at the first point of the window or anywhere in it."""
+    """The latent ODE; the setting says where in the window it starts."""
     anywhere = setting.start == "anywhere"
     before, middle = (WINDOW - 1, WINDOW // 2) if anywhere else (0, 0)
     cell = {"rnn": nn.rnn_cell, "gru": nn.gru_cell}[setting.cell]

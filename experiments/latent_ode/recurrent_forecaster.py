@@ -1,4 +1,4 @@
-"""The recurrent networks that the latent ODE's paper compares it with, on spirals."""
+"""The recurrent networks that Chen et al. (2018) compare with the latent ODE, on spirals."""
 
 import math
 from functools import partial
@@ -24,7 +24,7 @@ from jaxvae import models, nn
 
 
 def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
-    """Two autoregressive networks: one reads the window as it is, one from its end."""
+    """Two autoregressive networks: one reads the window forwards, one reads it backwards."""
     cell = {"rnn": nn.rnn_cell, "gru": nn.gru_cell}[setting.cell]
     recurrence = (
         nn.anticipating(2, setting.units, cell=cell)
@@ -68,9 +68,10 @@ def recurrent(setting: Setting, with_gaps: bool) -> Forecaster:
 
 
 def rows_until(points: int) -> np.ndarray:
-    """How many rows lie between the last one observed and each point after a window, on average.
+    """The expected number of rows from the last one observed to each point after a window.
 
-    Of n points drawn from w without replacement, neighbours are (w + 1)/(n + 1) apart in
-    expectation, and the last one is so far from the first point after the window.
+    An RNN without time gaps counts rows and knows no times. Among n points that are drawn from w
+    without replacement, neighbours are (w + 1)/(n + 1) apart in expectation, and so are the last
+    one and the first point after the window.
     """
     return 1.0 + np.arange(BEYOND) * (points + 1) / (WINDOW + 1)

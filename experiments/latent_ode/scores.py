@@ -1,4 +1,4 @@
-"""How well spirals are forecast: errors, the table, and figure 20."""
+"""How well spirals are forecast: errors, bounds, the best possible forecast, and figure 20."""
 
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,17 @@ MEASURES = (
     "rmse_clean_exact",
     "test_bound_nats",
 )
-TITLES = {"latent_ode": "latent ODE", "rnn": "RNN", "rnn_with_gaps": "RNN that is told the times"}
+TITLES = {"latent_ode": "latent ODE", "rnn": "RNN", "rnn_with_gaps": "RNN with time gaps"}
 STARTS = range(100, 400)
-"""Of the windows that series are cut from, each as likely as any other in either direction."""
+"""Starts of the windows that series are cut from, all equally likely in either direction."""
 DRAWN = 400
-"""Test series whose latent paths are drawn."""
+"""Number of test series whose latent paths the figure shows."""
 SHOWN = 4
-"""Test series whose forecasts are drawn."""
+"""Number of test series whose forecasts the figure shows."""
 
 
 def forecasts(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -> Forecast:
-    """Of all seeds and series, with these axes first."""
+    """Forecasts of all seeds and series, which are the first two axes."""
     observed = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), test.observed)
     keys = jax.random.split(jax.random.key(seed), test.starts.shape[1])
     of_all = jax.jit(forecaster.forecast)
@@ -45,7 +45,12 @@ def forecasts(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int
 
 
 def truth_about(test: data.Spirals) -> tuple[np.ndarray, np.ndarray]:
-    """Clean points (seed, series, point, 2) from before to after each window, and which exist."""
+    """Noiseless points before, in and after each window, and which of them exist.
+
+    Returns:
+        Points (seed, series, point, 2) and a mask (seed, series, point), False beyond the ends of
+        a curve.
+    """
 
     def about(own: data.Spirals):
         parts = [data.clean_backward(own, BEYOND), own.clean, data.clean_forward(own, BEYOND)]
@@ -60,8 +65,9 @@ def errors(
 ) -> dict[str, np.ndarray]:
     """Root mean squared errors over points and coordinates, one for each seed.
 
-    The extrapolation of a series is forward where all points after its window exist, and backward
-    elsewhere; ``rmse_backward`` is that of all series that have the points before.
+    The extrapolation of a series is its forecast of the points after the window if all of them
+    exist, and of those before it otherwise. ``rmse_backward`` is the error before the window, over
+    all series for which those points exist.
     """
     values, exists = truth
     noisy = values + noise * np.random.default_rng(seed).normal(size=values.shape)
@@ -88,7 +94,7 @@ def errors(
 def exact(
     test: data.Spirals, truth: tuple[np.ndarray, np.ndarray], noise: float
 ) -> dict[str, np.ndarray]:
-    """The extrapolation's error when the true curves are known, and the window alone is not."""
+    """The error of the best possible extrapolation, which knows the curves but not the window."""
     by_seed = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), test.observed)
 
     def of_seed(series: jaxvae.TimeSeries):
@@ -99,24 +105,28 @@ def exact(
 
 
 def exact_forecast(series: jaxvae.TimeSeries, noise: float) -> Array:
-    r"""The expectation of the points before, in and after a window, shape (point, 2).
+    r"""The posterior mean of the points before, in and after a window, given the true curves.
 
     $$E[x^*_j] = \frac{\sum_{c,s} w_{cs}\, \mu_c(s + j)}{\sum_{c,s} w_{cs}}, \quad
       w_{cs} = \prod_i N(x_i;\, \mu_c(s + i), \sigma^2)$$
 
-    over both curves $\mu_c$ and all starts s from which point j exists; NaN where none of them has
-    weight.
+    The sums run over both curves $\mu_c$ and all starts s of a window, each with the weight that
+    Bayes' rule gives it, as long as point j exists on the curve. No forecast has a smaller expected
+    squared error.
 
     Args:
-        series: what is observed of one window.
+        series: the observed points of one window.
         noise: $\sigma$.
+
+    Returns:
+        The means (point, 2); NaN where no start with positive weight has the point.
     """
     curves, starts = data.spiral_curves(), jnp.array(STARTS)
     places = jnp.round(series.times / SPACING).astype(int)
     values, mask = jnp.asarray(series.values), jnp.asarray(series.mask)
-    law = Masked(Normal(values, jnp.full_like(values, jnp.log(noise))), mask)
+    observed = Masked(Normal(values, jnp.full_like(values, jnp.log(noise))), mask)
     means = curves[:, starts[:, None] + places[None]]
-    weights = jax.nn.softmax(jax.vmap(jax.vmap(law.log_prob))(means), axis=(0, 1))
+    weights = jax.nn.softmax(jax.vmap(jax.vmap(observed.log_prob))(means), axis=(0, 1))
     about = starts[:, None] + jnp.arange(-BEYOND, WINDOW + BEYOND)[None]
     exists = (about >= 0) & (about < curves.shape[1])
     shares = jnp.where(exists, weights[:, :, None], 0.0)
@@ -125,7 +135,7 @@ def exact_forecast(series: jaxvae.TimeSeries, noise: float) -> Array:
 
 
 def bounds(forecaster: Forecaster, params: Any, test: data.Spirals, seed: int) -> dict[str, Any]:
-    """The bound on the log-likelihood of a test series, in nats, of each seed."""
+    """The mean bound on the log-likelihood of a test series, in nats, for each seed."""
 
     def one(params, series, key, number):
         example = jaxvae.Example(inputs=series, target=None)
@@ -149,7 +159,7 @@ def save_drawn(
     truth: tuple[np.ndarray, np.ndarray],
     found: Forecast,
 ) -> None:
-    """Keep what figure 20 shows of the first seed."""
+    """Save the arrays of the first seed from which figure 20 is drawn."""
     own = jax.tree.map(lambda x: x[:DRAWN, 0], test)
     values, exists = (each[0, :DRAWN] for each in truth)
     kept = {

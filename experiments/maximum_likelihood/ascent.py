@@ -27,13 +27,13 @@ class Sampling:
     scale: float = 0.1
     """Standard deviation, which is known."""
     candidates: tuple[float, ...] = (0.4, 0.5, 0.6)
-    """Values of theta in figure 1."""
+    """Values of theta that figure 1 compares."""
     start: float = 0.2
-    """Where gradient ascent begins."""
+    """Value of theta at which gradient ascent begins."""
     rates: tuple[float, ...] = (0.4, 1.0, 1.7, 2.1)
-    """Learning rates in units of the optimal one; the first is that of the reported maximum."""
+    """Learning rates in units of the optimal one; the estimate is reported for the first."""
     ascent_steps: int = 40
-    """Steps of gradient ascent with each."""
+    """Steps of gradient ascent with each learning rate."""
 
 
 class Ascent(NamedTuple):
@@ -41,8 +41,8 @@ class Ascent(NamedTuple):
 
     Attributes:
         samples: (seeds, samples).
-        paths: (seeds, rates, steps), theta from the start on.
-        factors: (seeds, rates), what a step multiplies the distance from the maximum by.
+        paths: theta at the start and after each step, (seeds, rates, steps + 1).
+        factors: by which a step multiplies the distance from the maximum, (seeds, rates).
     """
 
     samples: Array
@@ -51,17 +51,17 @@ class Ascent(NamedTuple):
 
 
 def model(theta: Array, scale: float) -> Normal:
-    """p_theta, of one sample."""
+    """The distribution p_theta of one sample."""
     return Normal(theta, jnp.full_like(theta, np.log(scale)))
 
 
 def mean_log_likelihood(theta: Array, samples: Array, scale: float) -> Array:
-    """Of samples, in nats per sample."""
+    """Mean log-likelihood of samples, in nats per sample."""
     return jnp.mean(jax.vmap(model(theta, scale).log_prob)(samples))
 
 
 def ascend(options: Sampling, keys: Array) -> Ascent:
-    """All learning rates and seeds in one compiled run."""
+    """Ascend with all learning rates and for all seeds in one compiled run."""
     truth = model(jnp.asarray(options.loc), options.scale)
     many = jax.vmap(lambda key: jax.vmap(truth.sample)(jax.random.split(key, options.samples)))
     samples = jax.jit(many)(keys)
@@ -87,18 +87,18 @@ def ascend(options: Sampling, keys: Array) -> Ascent:
         optimiser=lambda hyper: optax.sgd(hyper["rate"]),
         settings=lambda step, hyper: hyper["data"],
         log_every=1,
-        callbacks=[lambda state, line: paths.append(np.asarray(state.params, float))],
+        callbacks=[lambda state, record: paths.append(np.asarray(state.params, float))],
         progress=False,
     )
     path = np.stack(paths, axis=-1).reshape(seeds, len(rates), -1)
     distance = path - np.asarray(jnp.mean(samples, axis=1), float)[:, None, None]
-    # The regression of each distance on the one before: after convergence there is but rounding.
+    # Regression of each distance on the previous one: small distances are only rounding errors.
     factors = (distance[..., 1:] * distance[..., :-1]).sum(-1) / (distance[..., :-1] ** 2).sum(-1)
     return Ascent(samples, path, factors)
 
 
 def metrics(options: Sampling, ascent: Ascent) -> dict[str, Any]:
-    """Maximum, learning rates and the two views of figure 1, likelihood and divergence."""
+    """The estimate, the factors, and the likelihoods and divergences of figure 1."""
     at = jax.jit(jax.vmap(partial(mean_log_likelihood, scale=options.scale), (None, 0)))
     truth = model(jnp.asarray(options.loc), options.scale)
     found, mean = ascent.paths[:, 0, -1], np.asarray(jnp.mean(ascent.samples, axis=1), float)
@@ -118,14 +118,14 @@ def metrics(options: Sampling, ascent: Ascent) -> dict[str, Any]:
 
 
 def regime(rate: float) -> str:
-    """What figure 2 says of a learning rate, in units of the optimal one."""
+    """The regime of a learning rate, which is given in units of the optimal one."""
     if rate == 1:
         return "one step"
     return "monotone" if rate < 1 else "oscillates" if rate < 2 else "diverges"
 
 
 def pictures(options: Sampling, ascent: Ascent) -> dict[str, Figure]:
-    """Figures 1 and 2, and the likelihood as a function of theta, of the first seed."""
+    """Figures 1 and 2 and the likelihood as a function of theta, for the first seed."""
     samples, best = ascent.samples[0], jnp.mean(ascent.samples[0])
     width = 1.2 * max(abs(options.start - options.loc), 3.5 * options.scale)
     grid = jnp.linspace(options.loc - width, options.loc + width, 241)
@@ -138,8 +138,8 @@ def pictures(options: Sampling, ascent: Ascent) -> dict[str, Figure]:
     @jax.jit
     @jax.vmap
     def below_maximum(theta: Array) -> Array:
-        law = partial(model, scale=options.scale)
-        return height(best) - kl_divergence(law(best), law(theta))
+        own = partial(model, scale=options.scale)
+        return height(best) - kl_divergence(own(best), own(theta))
 
     potential = jax.jit(jax.vmap(lambda theta: -height(theta)))
     paths = [jnp.asarray(path, jnp.float32) for path in ascent.paths[0]]
@@ -156,7 +156,7 @@ def pictures(options: Sampling, ascent: Ascent) -> dict[str, Figure]:
             grid,
             {
                 "mean log-likelihood": -potential(grid),
-                r"its maximum less $KL(p_{\theta^*} \| p_\theta)$": below_maximum(grid),
+                r"its maximum minus $KL(p_{\theta^*} \| p_\theta)$": below_maximum(grid),
             },
             marked={"gradient ascent": float(ascent.paths[0, 0, -1]), "sample mean": float(best)},
             labels=("θ", "nats per sample"),

@@ -1,15 +1,16 @@
 """Maximum likelihood, gradient descent and overfitting: the Bath report, chapters 2 and 3.
 
-A Normal fitted to 1,000 samples (figure 1), whose negative log-likelihood is the quadratic of the
-four regimes of gradient descent (figure 2); polynomials of degree 1, 3 and 10 fitted to 100 noisy
-points by stochastic gradient ascent and by least squares (figure 5); and, where the report has
-schematics, errors in and out of sample that are measured (figures 3 and 4):
+A Normal is fitted to 1,000 samples (figure 1). Its negative log-likelihood is a quadratic function,
+on which gradient descent has four regimes (figure 2). Polynomials of degree 1, 3 and 10 are fitted
+to 100 noisy points by stochastic gradient ascent and by least squares (figure 5), and errors in and
+out of sample are measured (figures 3 and 4, which are schematic in the report):
 
     python -m experiments.maximum_likelihood
 
-N(0.5, 0.1) is read as a standard deviation of 0.1, as the curves of figure 1 are 0.1 apart: with a
-variance of 0.1 (--scale 0.316) that is a third of a standard deviation, hardly to be seen. Errors
-are means over the points where the report has sums, so that sizes compare.
+N(0.5, 0.1) is taken to have a standard deviation of 0.1, as the curves of figure 1 are 0.1 apart.
+With a variance of 0.1 (--scale 0.316) they would be a third of a standard deviation apart and hard
+to tell from one another. Errors are means over the points and not sums as in the report, so that
+they can be compared between numbers of points.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ class Training:
     batch_size: int = 25
     """Points in a step, as in section 3.5."""
     learning_rate: float = 0.05
-    """At its highest."""
+    """Learning rate at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def check(config: Config) -> None:
         if np.min(getattr(fits, name)) <= degree:
             raise ValueError(
                 f"--{name} expected more points than the degree {degree}, "
-                f"got {getattr(fits, name)}; a polynomial through all points fits any noise"
+                f"got {getattr(fits, name)}; a polynomial through all points also fits their noise"
             )
     training.steps_per_epoch(fits.points, config.training.batch_size)
     check_running(config.running)
@@ -92,10 +93,10 @@ def initial_coefficients(degrees: Sequence[int], key: Array) -> dict[str, Array]
 def log_likelihood(
     log_noise: float, params: dict[str, Array], example: jaxvae.Example, *, key, settings
 ) -> jaxvae.Estimate:
-    """Of one point under all polynomials: up to a constant, -1/(2 sigma^2) times the squared error.
+    """Log-density of one point under all polynomials, the sum of Normals about their values.
 
     Args:
-        log_noise: logarithm of the standard deviation.
+        log_noise: logarithm of the standard deviation of the Normals.
         params: coefficients of each degree.
         example: features (data sets, basis) and y (data sets, functions) of one point.
         key: unused.
@@ -112,7 +113,7 @@ def log_likelihood(
 
 
 def fit_polynomials(config: Config, train: Any, test: Any, keys: Array, run: Any) -> training.Fit:
-    """All degrees, functions and seeds in one compiled run; seeds have points of their own."""
+    """Fit all degrees, functions and seeds in one compiled run; each seed has its own points."""
     options = config.training
     steps = options.epochs * training.steps_per_epoch(config.regression.points, options.batch_size)
     rows, held_out = (

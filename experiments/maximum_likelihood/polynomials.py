@@ -1,8 +1,8 @@
 """Polynomials fitted to noisy points: the Bath report, sections 3.4 to 3.6.
 
-The basis is that of Legendre, orthonormal under U[0, 1]: polynomials of one degree are the same
-functions in any basis, but in powers of x the Hessian of degree 10 has a condition number beyond
-1e13, and gradient descent would not arrive.
+The basis is that of Legendre, orthonormal under U[0, 1]. The polynomials of a degree are the same
+functions in every basis, but in powers of x the Hessian of degree 10 has a condition number above
+1e13, and gradient descent would not converge.
 """
 
 from dataclasses import dataclass
@@ -24,34 +24,34 @@ class Regression:
     """Figures 3, 4 and 5: polynomials fitted to noisy points of functions on [0, 1]."""
 
     points: int = 100
-    """Points that are fitted, in figures 4 and 5."""
+    """Number of points to fit in figures 4 and 5."""
     test_points: int = 1000
-    """Fresh points for the error out of sample."""
+    """Number of other points, for the error out of sample."""
     noise: float = 1.0
     """Standard deviation of the noise."""
     degrees: tuple[int, ...] = (1, 3, 10)
-    """Of the polynomials in figure 5."""
+    """Degrees of the polynomials in figure 5."""
     data_sets: int = 200
-    """Repetitions that the errors of figures 3 and 4 are averaged over."""
+    """Number of data sets over which figures 3 and 4 average."""
     sizes: tuple[int, ...] = (15, 20, 30, 50, 100, 200, 500, 1000)
     """Numbers of points in figure 3."""
     size_degree: int = 3
-    """Degree in figure 3."""
+    """Degree of the polynomial in figure 3."""
     largest_degree: int = 12
-    """Last degree in figure 4."""
+    """Largest degree in figure 4."""
 
 
 TRUTHS = {"line": lambda x: 2 * x, "curve": lambda x: 2 * x - 10 * x**5 + 15 * x**10}
-"""The functions of figure 5."""
+"""The true functions of figure 5."""
 
 
 class Points(NamedTuple):
     """Noisy points of all functions, possibly with a leading axis of data sets.
 
     Attributes:
-        x: (number,), uniform on [0, 1].
-        features: (number, basis), the basis at x.
-        y: (number, functions), with noise.
+        x: places, uniform on [0, 1], (number,).
+        features: values of the basis at x, (number, basis).
+        y: noisy values of the functions, (number, functions).
     """
 
     x: np.ndarray
@@ -90,10 +90,11 @@ def draw(
 
 @jax.jit
 def least_squares(train: Points, size: int | Array, degree: int | Array) -> Array:
-    """The coefficients (data sets, basis, functions) of the first points; 0 above the degree.
+    """The coefficients (data sets, basis, functions) that fit the first ``size`` points.
 
-    Numbers of points and degrees are traced, so that one compilation serves all: rows of zeros
-    change no fit, and the solution of smallest norm has no part along columns of zeros.
+    Coefficients above the degree are 0. Size and degree are traced, so that all share one compiled
+    program: rows of zeros change no fit, and the solution of smallest norm is 0 along columns of
+    zeros.
     """
 
     def one(features, y):
@@ -105,12 +106,12 @@ def least_squares(train: Points, size: int | Array, degree: int | Array) -> Arra
 
 
 def predict(coefficients: Any, features: Any) -> Any:
-    """The values (number, functions) of fitted polynomials, with any leading axes."""
+    """Values (number, functions) of the fitted polynomials, with any leading axes."""
     return features[..., : coefficients.shape[-2]] @ coefficients
 
 
 def fit(train: Points, test: Points, size: int, degree: int) -> tuple[np.ndarray, Errors]:
-    """Least squares on the first points of each data set; errors (data sets, functions)."""
+    """Fit the first ``size`` points of each data set; errors (data sets, functions)."""
     coefficients = np.asarray(least_squares(train, size, degree))
     inside = train.y[:, :size] - predict(coefficients, train.features[:, :size])
     outside = test.y - predict(coefficients, test.features)
@@ -128,7 +129,7 @@ def smallest_error(truth, degree: int, noise: float) -> float:
 
 
 def sweep(options: Regression, key: Array) -> tuple[list[Errors], list[Errors]]:
-    """Errors of the second function against the number of points and against the degree."""
+    """Errors of the second function for all numbers of points, and for all degrees."""
     number = max(options.points, *options.sizes)
     last = max(options.largest_degree, options.size_degree)
     keys = jax.random.split(key, options.data_sets)
@@ -146,7 +147,7 @@ def sweep(options: Regression, key: Array) -> tuple[list[Errors], list[Errors]]:
 def metrics(
     options: Regression, train: Points, test: Points, params: dict[str, Array]
 ) -> dict[str, Any]:
-    """Errors of least squares, and how far from its curves stochastic gradient ascent ended."""
+    """Errors of least squares, and its distance from the curves of stochastic gradient ascent."""
     report: dict[str, Any] = {}
     for degree in options.degrees:
         exact, measured = fit(train, test, options.points, degree)
@@ -164,7 +165,7 @@ def metrics(
 def sweep_metrics(
     options: Regression, by_size: list[Errors], by_degree: list[Errors]
 ) -> dict[str, Any]:
-    """Means over the data sets."""
+    """Mean errors over the data sets."""
     report: dict[str, Any] = {"data_sets": options.data_sets}
     settings = [
         *((f"{size}_points", found) for size, found in zip(options.sizes, by_size, strict=True)),
@@ -179,7 +180,7 @@ def sweep_metrics(
 
 
 def pictures(options: Regression, train: Points, test: Points) -> dict[str, Figure]:
-    """Figure 5, of the first seed: the fits by least squares, with their errors."""
+    """Figure 5, for the first seed: the fits by least squares, with their errors."""
     grid = np.linspace(0, 1, 201)
     features = basis(grid, max(options.degrees))
     fits: list[dict[str, np.ndarray]] = [{} for _ in TRUTHS]
@@ -198,7 +199,7 @@ def pictures(options: Regression, train: Points, test: Points) -> dict[str, Figu
 def sweep_pictures(
     options: Regression, by_size: list[Errors], by_degree: list[Errors]
 ) -> dict[str, Figure]:
-    """Figures 3 and 4, measured."""
+    """Figures 3 and 4, from measured errors."""
     degrees = list(range(len(by_degree)))
     spread = f"mean and 10% to 90% of {options.data_sets} data sets"
 

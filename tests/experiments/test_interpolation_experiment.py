@@ -8,7 +8,15 @@ import pytest
 
 import jaxvae
 from experiments import interpolation
-from experiments.interpolation import Config, Model, Problem, Rows, Training, example_of, load
+from experiments.interpolation import (
+    Config,
+    GriddedSeries,
+    Model,
+    Problem,
+    Training,
+    example_of,
+    load,
+)
 from experiments.shared.options import Running
 from experiments.shared.runs import data_keys
 from jaxvae import data, training
@@ -50,7 +58,7 @@ def test_a_series_stands_on_the_grid_where_it_was_measured():
     )
     mask = jnp.array([[True], [True], [True], [False]])  # the last row is padding
     values = jnp.array([[5.0], [6.0], [8.0], [jnp.nan]])
-    row = Rows(series, jnp.array([0, 2, 2, 2]), values, mask)
+    row = GriddedSeries(series, jnp.array([0, 2, 2, 2]), values, mask)
     example = jax.jit(lambda row: example_of(4, row))(row)
     np.testing.assert_array_equal(example.target[:, 0], [5.0, 0.0, 7.0, 0.0])
     np.testing.assert_array_equal(example.context.mask[:, 0], [True, False, True, False])

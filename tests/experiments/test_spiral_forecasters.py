@@ -52,8 +52,10 @@ def test_the_true_flow_is_forecast_by_the_latent_ode_wherever_it_starts():
 def test_a_dream_is_a_window_of_what_the_model_draws_about_its_start():
     own = FORECASTERS["latent_ode"](SMALL).loss.__self__
     means = jnp.arange(2.0 * (2 * WINDOW - 1)).reshape(-1, 2)
-    law = Normal(means, jnp.full_like(means, -20.0))
-    dreamt = jax.jit(lambda key: own._dreamt(law, 12, jnp.array(30), key))(jax.random.key(4))
+    drawn_from = Normal(means, jnp.full_like(means, -20.0))
+    dreamt = jax.jit(lambda key: own._sleep_sample(drawn_from, 12, jnp.array(30), key))(
+        jax.random.key(4)
+    )
     places = np.asarray(dreamt.times) / SPACING
     np.testing.assert_allclose(places, np.rint(places), atol=1e-4)
     places = np.rint(places).astype(int)
