@@ -2,18 +2,20 @@
 
     python -m benchmarks.adjoints --out benchmark-results/adjoints
 
-Each problem is solved adaptively (Tsit5, Kvaerno5 where it is stiff) and with fixed steps (RK4),
-and differentiated by every adjoint that can, in float32 and float64. One of them is solved with 100
-to 10,000 fixed steps, for memory against steps. Compilation is timed apart; the cells of a problem
-take turns (A B A B), and the median turn counts. Errors are relative, in the 2-norm over all
-entries, against a float64 solution at a tolerance of 1e-12, differentiated step by step.
+Each problem is solved adaptively (Tsit5, or Kvaerno5 if it is stiff) and with fixed steps (RK4),
+and differentiated by every applicable adjoint, in float32 and float64. One of them is solved with
+100 to 10,000 fixed steps, for memory against steps. Compilation is timed apart. The repeats of the
+cells of a problem are interleaved (A B A B), and the median counts. Errors are relative, in the
+2-norm over all entries, against a float64 solution with a tolerance of 1e-12 that is differentiated
+step by step.
 
     forward_seconds, gradient_seconds    of a solve; of loss, solve and gradient together
     forward_memory_bytes, gradient_...   temporary memory of the compiled program
-    device_peak_bytes                    of the process so far, where the device keeps count
-    steps, rejected, evaluations         of the field, forwards
-    evaluations_with_gradient            forwards and backwards, where a derivative's own evaluation
-                                         counts as one; counted in a run of its own, not for batches
+    device_peak_bytes                    of the process so far, if the device measures it
+    steps, rejected, evaluations         of the solve; evaluations of the vector field
+    evaluations_with_gradient            those of solve and gradient, where the evaluation in a
+                                         derivative counts as one; in a run of its own, not for
+                                         batches
     solution_error, z0_gradient_error, params_gradient_error
 """
 
@@ -36,33 +38,33 @@ class Config:
     """Options of the benchmark."""
 
     problems: tuple[ProblemName, ...] = get_args(ProblemName)
-    """What is solved."""
+    """Problems to solve."""
     dtypes: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
-    """In which precisions."""
+    """Precisions to solve them in."""
     tolerances: tuple[float, ...] = (1e-3, 1e-6)
-    """Relative ones of the adaptive solves; the absolute ones are a hundredth."""
+    """Relative tolerances of adaptive solves; absolute ones are a hundredth of them."""
     checkpoints: tuple[int, ...] = (8, 64)
-    """Numbers of kept states, beside the default and all."""
+    """Numbers of checkpoints, besides the default number and as many as steps."""
     steps: tuple[int, ...] = (100, 316, 1000, 3162, 10_000)
-    """Fixed steps of the comparison of memory."""
+    """Numbers of fixed steps in the comparison of memory."""
     steps_problem: ProblemName = "mlp64"
-    """Which problem that is made with, if it is among those solved."""
+    """Problem of the comparison of memory, if it is one of those solved."""
     forward_inputs: int = 32
-    """Entries of a gradient up to which it is computed forwards, too."""
+    """Largest number of entries of a gradient that is also computed in forward mode."""
     repeats: int = 7
-    """Turns of each cell."""
+    """Repeats of each cell."""
     threads: int = field(default_factory=machine.two_at_most)
     """Processors of the process."""
     count: bool = True
-    """Whether to count evaluations backwards, which compiles each cell once more."""
+    """Whether to count the evaluations in gradients, which compiles each cell once more."""
     quick: bool = False
-    """A few cells of each problem in float32, in a minute or two."""
+    """Measure only a few cells of each problem in float32, in a minute or two."""
     out: str | None = None
     """Folder for results.csv, results.json and pictures; none by default."""
 
 
 def quickened(config: Config) -> Config:
-    """The configuration with little to do."""
+    """The configuration of --quick."""
     return replace(
         config,
         quick=True,
@@ -77,7 +79,7 @@ def quickened(config: Config) -> Config:
 
 
 def cells(config: Config, problem: Problem) -> list[Cell]:
-    """All ways to differentiate a problem, in every precision."""
+    """All ways to differentiate a problem, in all precisions."""
     solver = ode.Kvaerno5() if problem.stiff else ode.Tsit5()
     plan: list[tuple[str, ode.Integrator]] = []
     for rtol in config.tolerances:
@@ -97,7 +99,7 @@ def cells(config: Config, problem: Problem) -> list[Cell]:
 
 
 def _adjoints(config: Config, problem: Problem, fixed_steps: int | None = None) -> list[Any]:
-    """For fixed steps, whose limit is given, or for adaptive ones."""
+    """Adjoints for fixed steps, whose limit is given, or for adaptive ones."""
     most = problem.max_steps if fixed_steps is None else fixed_steps
     few = [ode.Checkpointed(number) for number in config.checkpoints if number < most]
     found: list[Any] = [ode.Checkpointed(), *few]
@@ -111,7 +113,7 @@ def _adjoints(config: Config, problem: Problem, fixed_steps: int | None = None) 
 
 
 def figures(rows: list[Row]) -> Mapping[str, Figure]:
-    """What exact gradients cost; and memory against steps where several numbers were taken."""
+    """Time against the error of gradients, and memory against the number of steps."""
     grid = ode_grid.panels(
         [row for row in rows if row["part"] != "steps"],
         lambda row: f"{_adjoint_of(row)}, {row['solver']}",
@@ -148,5 +150,6 @@ def main(config: Config) -> dict[str, Any]:
 if __name__ == "__main__":
     import tyro
 
+    options = tyro.cli(Config, description=__doc__)
     jax.config.update("jax_enable_compilation_cache", False)
-    main(tyro.cli(Config, description=__doc__))
+    main(options)

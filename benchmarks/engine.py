@@ -2,10 +2,10 @@
 
     python -m benchmarks.engine --out benchmark-results
 
-Three comparisons, each of contenders in one process and in turns (A B A B), on a wall clock from
-one callback to another, so that everything Python does between the compiled chunks counts.
-What is compiled is compiled before, and its time is reported apart. With t the median seconds of
-a contender's turns, all of the same number of steps:
+Contenders of three comparisons run in one process in interleaved repeats (A B A B) of the same
+number of steps. The clock is a wall clock from callback to callback, so that everything Python does
+between the compiled chunks counts. Programs are compiled before the first repeat, and their
+compilation is timed apart. With t the median seconds of a contender's repeats:
 
     engine_overhead                   t_engine / t_bare - 1
     sixteen_seeds_over_one            t_sixteen / t_one
@@ -13,21 +13,22 @@ a contender's turns, all of the same number of steps:
     sixteen_shared_out_over_one       t_shared_out / t_one
     sixteen_single_runs_over_best     16 t_one / the least of the three
     streaming_share_of_in_memory      t_memory / t_stream
-    waiting_share                     of the stream's time, mean over its turns
+    waiting_share                     of the stream's time, mean over its chunks
 
-The engine trains exercise 12 (784-256-50, Adam, random pixels) into a run's folder, with a line in
-the log and a checkpoint every ``log_every`` steps, against one compiled loop of jax and optax that
-trains the same parameters and does nothing else. Checkpoints are written while training goes on;
-the engine's turn waits for its last one, which only the end of a run has to, and counts it:
-``engine_overhead_without_last_write`` does not count it. No progress bar is shown.
-Sixteen seeds are those of the digits VAE as ``experiments.vae`` has it by default, in one fit: by
-``vectorised``, the default, by ``one_by_one``, and shared out over the processors as devices.
+The engine trains exercise 12 (784-256-50, Adam, random pixels) into the folder of a run, with a log
+record and a checkpoint every ``log_every`` steps. The bare loop is one compiled loop of jax and
+optax that trains the same parameters and does nothing else. Checkpoints are written while training
+continues. At the end of a repeat the engine waits until its last checkpoint is written, which a
+user's run does only once, at its end; ``engine_overhead_without_last_write`` leaves this wait out.
+There is no progress bar. Sixteen seeds of the digits VAE, with the defaults of ``experiments.vae``,
+are trained in one fit: by ``vectorised``, the default, by ``one_by_one``, and shared by the
+processors as devices.
 
-The stream reads rows of 28 x 28 bytes from an array_record file; both scale them on the device.
-It reads up to two blocks of 256 steps ahead between its turns; a pause, not counted, ends that.
+The stream reads rows of 28 x 28 bytes from an array_record file; rows are scaled on the device, as
+are those in memory. After a repeat it reads up to two blocks of 256 steps ahead, for which there is
+a pause that is not counted.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -45,7 +46,8 @@ from jax import Array, lax
 
 import jaxvae
 from benchmarks.shared import fits, machine
-from benchmarks.shared.timing import FitInTurns, WholeTurn, fits_in_turns, in_turns
+from benchmarks.shared.results import ranges, save, table
+from benchmarks.shared.timing import SteppedFit, WallClockFit, interleave, interleave_fits
 from jaxvae import Example, data, training
 from jaxvae.training import Loss
 
@@ -55,7 +57,7 @@ SHARED_OUT = "sixteen seeds shared out"
 MEMORY, STREAM = "in memory", "stream"
 SEEDS = 16
 INIT, ORDER, NOISE = 0, 1, 3
-"""Streams of randomness, numbered as ``jaxvae.fit`` does: both train the same parameters."""
+"""Streams of randomness with the numbers of ``jaxvae.fit``, so that both train alike."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ class Config:
     """Options of the benchmark."""
 
     log_every: int = 1000
-    """Steps between lines and between checkpoints, of the engine and of the stream."""
-    lines: int = 3
-    """Lines in a turn of the engine, of the bare loop and of the stream."""
+    """Steps between log records and between checkpoints, of the engine and of the stream."""
+    records: int = 3
+    """Log records in a repeat of the engine, of the bare loop and of the stream."""
     seed_steps: int = 300
-    """Steps in a turn of one seed and of sixteen."""
+    """Steps in a repeat of one seed and of sixteen."""
     repeats: int = 7
-    """Turns of each contender."""
+    """Repeats of each contender."""
     threads: int = 2
     """Processors of the process."""
     batch_size: int = 64
@@ -81,7 +83,7 @@ class Config:
     latent_dim: int = 50
     """Number of latent dimensions of exercise 12."""
     pause: float = 0.5
-    """Seconds after each turn of the stream, for reading ahead."""
+    """Seconds after each repeat of the stream in which it reads ahead."""
     seed: int = 0
     """Of data, parameters and noise."""
     out: str | None = None
@@ -89,13 +91,13 @@ class Config:
 
 
 def exercise_12(config: Config, images: np.ndarray) -> Callable[..., training.Fit]:
-    """The call of ``jaxvae.fit`` that ``train_step`` measures."""
+    """The call of ``jaxvae.fit`` that ``train_step`` also measures."""
     names = ("batch_size", "hidden", "latent_dim", "seed")
     return fits.exercise_12(images, **{name: getattr(config, name) for name in names})
 
 
 class BareState(NamedTuple):
-    """What a step changes."""
+    """What a training step changes."""
 
     params: Any
     optimiser: Any
@@ -103,20 +105,19 @@ class BareState(NamedTuple):
 
 
 class BareLoop:
-    """One compiled loop over steps, whose state is donated: no log, no checkpoint, no check.
+    """One compiled loop over steps, whose state is donated, without log, checkpoints and checks.
 
-    The order of an epoch is one sort, as in ``jaxvae.fit``, and the mean bound of the steps is
-    summed up for whoever wants to see it.
+    As in ``jaxvae.fit``, the order of an epoch is one sort and the bounds of the steps are summed.
 
     Args:
         loss: of one example.
-        init: key to parameters.
+        init: takes a key and returns parameters.
         images: the rows.
         key: root of all randomness.
-        optimiser: of optax.
+        optimiser: from optax.
         batch_size: rows in a step.
-        steps: compiled into one loop.
-        loops: in a turn.
+        steps: of the compiled loop.
+        loops: in a repeat.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class BareLoop:
         self.compile_seconds = time.perf_counter() - started
 
     def __call__(self) -> float:
-        """Seconds for a turn."""
+        """Seconds for a repeat."""
         started = time.perf_counter()
         for _ in range(self._loops):
             self.state, self.bound = self._loop(self.state, self._images, self._key)
@@ -156,7 +157,7 @@ def stream(key: Array, purpose: int, index: Array | int) -> Array:
 
 
 def mean_loss(loss: Loss) -> Callable[[Any, Array, Array], Array]:
-    """Minus the mean surrogate of a batch, with a key for each row."""
+    """Minus the mean surrogate of a batch, as a function of parameters, images and a key."""
 
     def mean(params, images, key):
         def one(image, key):
@@ -173,7 +174,7 @@ def loop_over(
     batch_size: int,
     steps: int,
 ) -> Callable[[BareState, Array, Array], tuple[BareState, Array]]:
-    """So many steps from a state on, and the mean bound over them."""
+    """The loop over ``steps`` steps, from a state to the next and the mean bound."""
 
     def train_step(state: BareState, rows: Array, key: Array) -> tuple[BareState, Array]:
         value, gradient = jax.value_and_grad(loss)(
@@ -215,22 +216,22 @@ def measure_engine(config: Config) -> dict[str, Any]:
     """Times of the engine with a run's folder, and of the bare loop."""
     images = np.random.default_rng(config.seed).random((config.rows, 28, 28), np.float32)
     fit: Any = exercise_12(config, images)
-    bare = BareLoop(*fit.args, **fit.keywords, steps=config.log_every, loops=config.lines)
+    bare = BareLoop(*fit.args, **fit.keywords, steps=config.log_every, loops=config.records)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         opened = training.open_run(folder, config, checkpoint_steps=config.log_every)
         run = stack.enter_context(opened)
-        turns = FitInTurns(
-            partial(fit, run=run), steps=config.log_every, chunks=config.repeats * config.lines
+        stepped = SteppedFit(
+            partial(fit, run=run), steps=config.log_every, chunks=config.repeats * config.records
         )
-        stack.enter_context(turns)
-        engine = WholeTurn(turns, config.lines, finish=run.checkpoints.wait)
+        stack.enter_context(stepped)
+        engine = WallClockFit(stepped, config.records, finish=run.checkpoints.wait)
         bare()  # The engine has had its warm-up.
         engine.finish()
-        seconds = in_turns({ENGINE: engine, BARE: bare}, config.repeats)
-        trained = turns.result()
+        seconds = interleave({ENGINE: engine, BARE: bare}, config.repeats)
+        trained = stepped.result()
     return {
-        "steps": dict.fromkeys((ENGINE, BARE), config.log_every * config.lines),
+        "steps": dict.fromkeys((ENGINE, BARE), config.log_every * config.records),
         "seconds": seconds,
         "compile_seconds": {ENGINE: trained.compile_seconds, BARE: bare.compile_seconds},
         "last_write_seconds": engine.waited,
@@ -239,7 +240,7 @@ def measure_engine(config: Config) -> dict[str, Any]:
 
 
 def measure_seeds(config: Config) -> dict[str, Any]:
-    """Times of one seed and of sixteen in one fit."""
+    """Times of one seed, and of sixteen seeds in one fit."""
     fit = fits.digits(config.batch_size)
     keys = jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + SEEDS))
     contenders = {
@@ -250,13 +251,13 @@ def measure_seeds(config: Config) -> dict[str, Any]:
     if 1 < config.threads <= jax.device_count():
         mesh = training.device_mesh(members=config.threads, devices=config.threads)
         contenders[SHARED_OUT] = partial(fit, key=keys, members=training.one_by_one, mesh=mesh)
-    return fits_in_turns(
-        contenders, steps=config.seed_steps, lines=1, repeats=config.repeats, pauses={}
+    return interleave_fits(
+        contenders, steps=config.seed_steps, chunks=1, repeats=config.repeats, pauses={}
     )
 
 
 def measure_streaming(config: Config) -> dict[str, Any]:
-    """Times with all rows on the device, and with rows that are read from a file."""
+    """Times with all rows on the device, and with rows read from a file."""
     images = np.random.default_rng(config.seed).integers(256, size=(config.rows, 28, 28))
     images = images.astype(np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -269,10 +270,10 @@ def measure_streaming(config: Config) -> dict[str, Any]:
             name: partial(jaxvae.fit, loss, init, rows, prepare=fits.from_bytes, **fit.keywords)
             for name, rows in {MEMORY: in_memory, STREAM: streamed}.items()
         }
-        return fits_in_turns(
+        return interleave_fits(
             contenders,
             steps=config.log_every,
-            lines=config.lines,
+            chunks=config.records,
             repeats=config.repeats,
             pauses={STREAM: config.pause},
         )
@@ -281,14 +282,14 @@ def measure_streaming(config: Config) -> dict[str, Any]:
 def derive(
     medians: Mapping[str, float], last_write: float, waiting: list[float]
 ) -> dict[str, float]:
-    """The figures of the module's docstring, from median seconds."""
+    """The ratios of the module's docstring from median seconds."""
     best = min(medians[name] for name in (SIXTEEN, ONE_BY_ONE, SHARED_OUT) if name in medians)
     return {
         "engine_overhead": medians[ENGINE] / medians[BARE] - 1,
         "engine_overhead_without_last_write": (medians[ENGINE] - last_write) / medians[BARE] - 1,
         **{
-            figure: medians[name] / medians[ONE]
-            for figure, name in {
+            ratio: medians[name] / medians[ONE]
+            for ratio, name in {
                 "sixteen_seeds_over_one": SIXTEEN,
                 "sixteen_one_by_one_over_one": ONE_BY_ONE,
                 "sixteen_shared_out_over_one": SHARED_OUT,
@@ -302,21 +303,21 @@ def derive(
 
 
 def measure(config: Config) -> dict[str, Any]:
-    """All times and the figures that follow from them."""
+    """All times and the ratios that follow from them."""
     engine, *others = (part(config) for part in (measure_engine, measure_seeds, measure_streaming))
     merged = {
         name: {key: value for part in (engine, *others) for key, value in part[name].items()}
         for name in ("steps", "seconds", "compile_seconds")
     }
-    medians = {name: float(np.median(times)) for name, times in merged["seconds"].items()}
+    times = ranges(merged.pop("seconds"))
+    medians = times["median_seconds"]
     waiting = others[-1]["waiting_share"][STREAM]
     return {
         **derive(medians, float(np.median(engine["last_write_seconds"])), waiting),
         "milliseconds_per_step": {
             name: 1e3 * t / merged["steps"][name] for name, t in medians.items()
         },
-        "median_seconds": medians,
-        "range_seconds": {name: [min(ts), max(ts)] for name, ts in merged["seconds"].items()},
+        **times,
         **merged,
         "last_write_seconds": engine["last_write_seconds"],
         "waiting_shares": waiting,
@@ -338,24 +339,9 @@ def main(config: Config) -> dict[str, Any]:
             **measure(config),
             **machine.describe(),
         }
-    print(table(results))
-    if config.out is not None:
-        folder = Path(config.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
-        print(f"\nResults: {folder / 'results.json'}")
+    print(table(results, results["milliseconds_per_step"]))
+    save(results, config.out)
     return results
-
-
-def table(results: Mapping[str, Any]) -> str:
-    """A line per contender, then the figures."""
-    lines = [f"{'':<28}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
-    for name, median in results["milliseconds_per_step"].items():
-        low, high = (1e3 * t / results["steps"][name] for t in results["range_seconds"][name])
-        compile_seconds = results["compile_seconds"][name]
-        lines.append(f"{name:<28}{median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}")
-    figures = {name: value for name, value in results.items() if isinstance(value, float | str)}
-    return "\n".join([*lines, "", training.format_metrics(figures)])
 
 
 if __name__ == "__main__":

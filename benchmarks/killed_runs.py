@@ -1,28 +1,29 @@
-"""A run that is killed again and again against one that is left alone.
+"""A run that is killed again and again, compared with an uninterrupted one.
 
     python -m benchmarks.killed_runs --kills 20 --out benchmark-results
 
-Trains ``experiments.vae`` on digits twice: once from beginning to end, and once killed by SIGKILL
-at random moments of its training and resumed each time. Every other kill comes when a checkpoint
-has begun to be written, the first one before any checkpoint is complete. Then
+``experiments.vae`` is trained on digits twice: once from beginning to end, and once killed by
+SIGKILL at random moments of its training and resumed each time. Every other kill comes while a
+checkpoint is being written, and the first one before any checkpoint is complete. The results are
 
     bit_identical          whether both have the same parameters_sha256 in metrics.json
-    kills                  that hit the run before its end
-    kills_while_writing    of those, with an incomplete checkpoint left behind
-    resumed                runs that went on from a checkpoint; started_again from none
+    kills                  number of kills that came before the end of the run
+    kills_while_writing    number of those that left an incomplete checkpoint behind
+    resumed                number of runs that continued from a checkpoint
+    started_again          number of runs that found no checkpoint
     max_steps_lost         largest difference between the last step logged before a kill and the
-                           step that the resumed run began with
-    interval               steps between checkpoints; line_steps those between lines
-    beyond_interval        kills that lost more than interval + line_steps
-    beyond_interval_outside_writes  of those, with no checkpoint being written
-    fell_back              resumptions from an older checkpoint than the newest complete one
-    damaged                checkpoints that a resumed run said it could not read
-    missing_lines          steps in the log of the reference and not in that of the killed run
-    different_lines        steps whose held-out bound differs between the two
+                           step with which the resumed run began
+    interval, line_steps   steps between checkpoints, and between log records
+    beyond_interval        number of kills that lost more than interval + line_steps
+    beyond_interval_outside_writes  number of those while no checkpoint was being written
+    fell_back              number of runs that did not resume from the newest complete checkpoint
+    damaged                number of checkpoints that a resumed run could not read
+    missing_lines          steps in the log of the reference but not in that of the killed run
+    different_lines        steps whose held-out bounds differ between the two
 
-A run may have taken up to ``line_steps`` more than it logged. A checkpoint counts from when it is
-complete, and training goes on while it is written, so a kill in a write loses the interval and the
-steps taken during the write.
+A run may have trained up to ``line_steps`` steps that it had not logged. A checkpoint can be
+resumed once it is complete, and training continues while it is written. A kill during a write
+therefore loses the interval and the steps that were trained during the write.
 """
 
 import json
@@ -40,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shared import machine
+from benchmarks.shared.results import save
 from jaxvae import training
 
 REPOSITORY = Path(__file__).parents[1]
@@ -47,7 +49,7 @@ POLL_SECONDS = 0.002
 WRITING = "*.orbax-checkpoint-tmp*"
 """Folders of checkpoints that are not complete."""
 DAMAGED = "trying the one before it"
-"""What a resumed run says of a checkpoint that it cannot read."""
+"""Part of what a resumed run prints when it cannot read a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +57,27 @@ class Config:
     """Options of the benchmark."""
 
     kills: int = 20
-    """How often the run is killed."""
+    """Number of kills."""
     epochs: int = 300
-    """Of the training; an epoch of digits is 23 steps and a line in the log."""
+    """Epochs of the training; an epoch of digits is 23 steps and one log record."""
     checkpoint_steps: int = 300
     """Steps between checkpoints."""
     nll_samples: int = 1
     """Importance samples of the evaluation at the end, which is not measured."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the moments."""
     out: str | None = None
     """Folder for results.json and the two runs; a temporary one by default."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """When a run is to be killed.
+    """The moment at which a run is killed.
 
     Attributes:
-        step: not before this step is in the log.
-        while_writing: whether to wait for the next checkpoint that begins to be written.
-        delay: seconds after that.
+        step: the kill waits until this step is in the log.
+        while_writing: whether it then waits until the next checkpoint begins to be written.
+        delay: seconds that it waits after that.
     """
 
     step: int
@@ -84,10 +86,10 @@ class Kill:
 
 
 def plan(kills: int, num_steps: int, seed: int) -> list[Kill]:
-    """Moments over nine tenths of the run, every other one while a checkpoint is written.
+    """Moments over the first nine tenths of the run, every other one during a write.
 
-    The first comes at the first line, when no checkpoint is complete. Delays reach from nothing to
-    beyond the time of a write.
+    The first one comes at the first log record, when no checkpoint is complete. Delays range from
+    zero to more than a write takes.
     """
     draw = random.Random(seed)
     steps = [0, *sorted(draw.randrange(num_steps * 9 // 10) for _ in range(kills - 1))]
@@ -98,17 +100,17 @@ def plan(kills: int, num_steps: int, seed: int) -> list[Kill]:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """All complete lines of log.jsonl."""
+    """All complete records of log.jsonl."""
     path = folder / "log.jsonl"
     text = path.read_text() if path.exists() else ""
-    # A line is complete when it has its end.
+    # A record is complete when its line has an end.
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def new_lines(before: Sequence[Any], after: Sequence[Any]) -> list[Any]:
-    """Lines of a resumed run: those after the ones that it kept of the run before.
+def new_records(before: Sequence[Any], after: Sequence[Any]) -> list[Any]:
+    """The records that a resumed run wrote, after those it kept of the run before.
 
-    No line is written twice with the same times, so the first that differs is the first new one.
+    No record is written twice with the same times, so the first one that differs is new.
     """
     same = 0
     while same < min(len(before), len(after)) and before[same] == after[same]:
@@ -116,15 +118,16 @@ def new_lines(before: Sequence[Any], after: Sequence[Any]) -> list[Any]:
     return list(after[same:])
 
 
-def first_step(lines: Sequence[dict[str, Any]]) -> int:
-    """The step that a run began with, from the first line that it wrote."""
-    return lines[0]["step"] - lines[0]["chunk_steps"]
+def first_step(records: Sequence[dict[str, Any]]) -> int:
+    """The step with which a run began, from the first record that it wrote."""
+    return records[0]["step"] - records[0]["chunk_steps"]
 
 
 def being_written(folder: Path) -> set[tuple[str, int]]:
-    """Names of checkpoints that are not complete, and when they last changed.
+    """Names of incomplete checkpoints and the times of their last change.
 
-    What a killed run left behind does not change; one of that name that does is a new one.
+    An incomplete checkpoint that a killed run left behind does not change; if it does, a new one
+    of the same name is being written.
     """
     found = set()
     for path in (folder / "checkpoints").glob(WRITING):
@@ -134,26 +137,26 @@ def being_written(folder: Path) -> set[tuple[str, int]]:
 
 
 def complete_steps(folder: Path) -> list[int]:
-    """Steps of the complete checkpoints."""
+    """Steps of all complete checkpoints."""
     found = (folder / "checkpoints").glob("[0-9]*")
     return sorted(int(path.name) for path in found if path.name.isdigit())
 
 
 class Process:
-    """The experiment in a process of its own; leaving the context kills what is left of it.
+    """The experiment in a process of its own; leaving the context kills it if it still runs.
 
     Args:
-        options: on the command line.
+        options: of the command line.
         folder: of the run.
-        said: file that its output is appended to.
+        output: file to which the process appends what it prints.
     """
 
-    def __init__(self, options: Sequence[str], folder: Path, said: Path):
-        self._folder, self._said = folder, said
+    def __init__(self, options: Sequence[str], folder: Path, output: Path):
+        self._folder, self._output = folder, output
         command = [sys.executable, "-m", "experiments.vae", *options, "--out", str(folder)]
-        with said.open("ab") as output:
+        with output.open("ab") as file:
             self._process = subprocess.Popen(
-                command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
+                command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT
             )
 
     def __enter__(self) -> "Process":
@@ -173,16 +176,16 @@ class Process:
         self._check()
 
     def kill(self, when: Kill) -> bool:
-        """Kill it by SIGKILL at the given moment; False if it came to its end before.
+        """Kill the process by SIGKILL at the given moment; False if it ended before.
 
         Raises:
             RuntimeError: if it failed by itself.
         """
         before, stale = read_log(self._folder), being_written(self._folder)
-        # Only what it has written itself shows that it trains.
+        # Records of an earlier run do not show that this one trains.
         while not self._ended():
-            lines = new_lines(before, read_log(self._folder))
-            if lines and lines[-1]["step"] >= when.step:
+            records = new_records(before, read_log(self._folder))
+            if records and records[-1]["step"] >= when.step:
                 break
             time.sleep(POLL_SECONDS)
         while when.while_writing and not self._ended():
@@ -203,30 +206,30 @@ class Process:
 
     def _check(self) -> None:
         if self._process.returncode != 0:
-            tail = self._said.read_text(errors="replace")[-2000:]
+            tail = self._output.read_text(errors="replace")[-2000:]
             raise RuntimeError(f"expected exit status 0, got {self._process.returncode}: {tail}")
 
 
 def lives(config: Config, options: Sequence[str], folder: Path, num_steps: int) -> list[dict]:
-    """Kill and resume; what was found after each kill, and after the end."""
+    """Kill and resume the run; returns what its folder holds after each kill and after the end."""
     found: list[dict[str, Any]] = []
     for number, when in enumerate([*plan(config.kills, num_steps, config.seed), None]):
         begin = "--overwrite" if number == 0 else "--resume"
         before, stale = read_log(folder), being_written(folder)
-        said = folder.with_suffix(f".{number}.txt")
-        with Process([*options, begin], folder, said) as process:
+        output = folder.with_suffix(f".{number}.txt")
+        with Process([*options, begin], folder, output) as process:
             if when is None:
                 process.finish()
             killed = when is not None and process.kill(when)
-        lines = new_lines(before, read_log(folder))
+        records = new_records(before, read_log(folder))
         found.append(
             {
                 "killed": killed,
                 "writing": bool(being_written(folder) - stale),
-                "first_step": first_step(lines) if lines else None,
-                "last_logged": lines[-1]["step"] if lines else None,
+                "first_step": first_step(records) if records else None,
+                "last_logged": records[-1]["step"] if records else None,
                 "complete": complete_steps(folder),
-                "damaged": said.read_text(errors="replace").count(DAMAGED),
+                "damaged": output.read_text(errors="replace").count(DAMAGED),
             }
         )
         if not killed:
@@ -235,10 +238,10 @@ def lives(config: Config, options: Sequence[str], folder: Path, num_steps: int) 
 
 
 def derive(found: Sequence[dict[str, Any]], *, interval: int, line_steps: int) -> dict[str, Any]:
-    """The figures of the module's docstring that follow from what was found after each life."""
+    """The results of the module's docstring that follow from ``lives``."""
     lost, resumed, fell_back, outside = [], 0, 0, 0
     for dead, next_one in pairwise(found):
-        # A run that was resumed at its very end logs nothing.
+        # A run that is resumed after its last step logs nothing.
         begun = next_one["first_step"]
         begun = dead["complete"][-1] if begun is None else begun
         lost.append(dead["last_logged"] - begun)
@@ -264,9 +267,9 @@ def derive(found: Sequence[dict[str, Any]], *, interval: int, line_steps: int) -
 def compare_logs(
     reference: Sequence[dict[str, Any]], killed: Sequence[dict[str, Any]]
 ) -> dict[str, list[int]]:
-    """Steps whose line is missing, and steps whose held-out bound differs."""
-    there = {line["step"]: line["held_out_bound"] for line in killed}
-    steps = {line["step"]: line["held_out_bound"] for line in reference}
+    """Steps whose record is missing, and steps whose held-out bounds differ."""
+    there = {record["step"]: record["held_out_bound"] for record in killed}
+    steps = {record["step"]: record["held_out_bound"] for record in reference}
     return {
         "missing_lines": [step for step in steps if step not in there],
         "different_lines": [step for step in steps if there.get(step, steps[step]) != steps[step]],
@@ -274,7 +277,7 @@ def compare_logs(
 
 
 def measure(config: Config, folder: Path) -> dict[str, Any]:
-    """Both runs, and what follows from them."""
+    """Train both runs; returns the results."""
     options = [
         f"--epochs={config.epochs}",
         f"--checkpoint-steps={config.checkpoint_steps}",
@@ -317,14 +320,11 @@ def main(config: Config) -> dict[str, Any]:
             **measure(config, folder),
             **machine.describe(),
         }
-        figures = {
+        single = {
             name: value for name, value in results.items() if isinstance(value, bool | int | float)
         }
-        print(training.format_metrics(figures))
-        if config.out is not None:
-            text = json.dumps(results, indent=2, allow_nan=False) + "\n"
-            (folder / "results.json").write_text(text)
-            print(f"\nResults: {folder / 'results.json'}")
+        print(training.format_metrics(single))
+        save(results, config.out)
     return results
 
 

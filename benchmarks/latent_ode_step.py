@@ -6,27 +6,26 @@ differentiated, Adam, float32:
 
     python -m benchmarks.latent_ode_step --out benchmark-results
 
-``jaxvae.fit``, whose series share their steps (``common_times``), runs against the same network in
-PyTorch with torchdiffeq's ``odeint``, in one process and in turns (A B A B), every turn the same
-number of steps. Each processor is a device of JAX's, and takes its share of the batch; a second
-contender leaves the batch on one. PyTorch has as many threads. What is compiled is compiled before,
-and its time is reported apart. With t the median seconds of a contender's turns:
+``jaxvae.fit``, whose series share the solver's steps (``common_times``), runs against the same
+network in PyTorch with torchdiffeq's ``odeint``, in one process and in interleaved repeats (A B A
+B) of the same number of training steps. Each processor is a device of JAX and takes its share of
+the batch; a second contender leaves the whole batch on one device. PyTorch has as many threads.
+Programs are compiled before the first repeat, and their compilation is timed apart. With t the
+median seconds of a contender's repeats:
 
     seconds_per_step             t / steps
     speedup_over_torchdiffeq     t_torchdiffeq / t_jaxvae
     speedup_of_sharing           t_one_device / t_jaxvae
 
-Both measure an error by one number: ours the worst root-mean-square of a device's series,
-torchdiffeq that of all series together, which lets it take longer steps. Networks start at weights
-drawn alike, not at the same ones.
+The error of a solver's step is one number in both: ours is the largest root mean square among the
+series of a device, and torchdiffeq's is the root mean square over all series, which allows longer
+steps. The initial weights have the same distributions and are not the same numbers.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,7 +36,8 @@ from jax.sharding import Mesh
 
 import jaxvae
 from benchmarks.shared import machine
-from benchmarks.shared.timing import FitInTurns, in_turns
+from benchmarks.shared.results import ranges, save, table
+from benchmarks.shared.timing import SteppedFit, interleave
 from jaxvae import data, models, nn, objectives, ode, training
 from jaxvae.model import Example
 from jaxvae.series import Grid
@@ -52,11 +52,11 @@ class Config:
     """Options of the benchmark."""
 
     steps: int = 20
-    """Steps in a turn, the same for both."""
+    """Training steps in a repeat, the same for all."""
     repeats: int = 7
-    """Turns of each contender."""
+    """Repeats of each contender."""
     threads: int = 2
-    """Threads of PyTorch, and processors of the process, each a device of JAX's."""
+    """Threads of PyTorch, and processors of the process, each of them a device of JAX."""
     series: int = 1000
     """Series in the data and in a step."""
     points: int = 100
@@ -68,19 +68,19 @@ class Config:
     hidden: int = 20
     """Width of the hidden layers of field and decoder."""
     noise: float = 0.3
-    """Standard deviation of the likelihood, which is that of the data."""
+    """Standard deviation of the likelihood, as in the data."""
     rtol: float = 1e-3
     """Relative tolerance."""
     atol: float = 1e-4
     """Absolute tolerance."""
     max_steps: int = 128
-    """After which our solve has failed."""
+    """Steps after which our solve fails."""
     learning_rate: float = 1e-2
-    """Of Adam."""
+    """Learning rate of Adam."""
     torch: bool = True
-    """Whether to run torchdiffeq too."""
+    """Whether to run torchdiffeq."""
     seed: int = 0
-    """Of data, parameters and noise."""
+    """Seed of data, parameters and noise."""
     out: str | None = None
     """Folder for results.json; none by default."""
 
@@ -92,7 +92,7 @@ def observed(config: Config) -> jaxvae.TimeSeries:
 
 
 def as_example(series: jaxvae.TimeSeries, /, *, key: Any) -> Example:
-    """All points are seen, and all are scored at the common times."""
+    """An example whose points are all encoded and all scored, at the common times."""
     del key
     return Example(series, series.values, Grid(None, jnp.asarray(series.mask)))
 
@@ -100,7 +100,7 @@ def as_example(series: jaxvae.TimeSeries, /, *, key: Any) -> Example:
 def our_fit(
     config: Config, series: jaxvae.TimeSeries, mesh: Mesh | None = None
 ) -> Callable[..., training.Fit]:
-    """The call of ``jaxvae.fit`` that is measured, but for its number of steps."""
+    """The measured call of ``jaxvae.fit``, without its number of steps."""
     d, width = config.latent_dim, config.hidden
     model = models.latent_ode(
         encoder=nn.recurrent_encoder(
@@ -130,7 +130,7 @@ def our_fit(
 
 
 def our_fits(config: Config, series: jaxvae.TimeSeries) -> dict[str, Callable[..., training.Fit]]:
-    """The contenders of ours."""
+    """Our contenders: the batch shared by all devices, and on one device."""
     if config.threads == 1:
         return {OURS: our_fit(config, series)}
     mesh = training.device_mesh(devices=config.threads)
@@ -157,7 +157,7 @@ def torch_loss(config: Config, series: jaxvae.TimeSeries) -> Any:
 
 
 def torch_contender(config: Config, series: jaxvae.TimeSeries) -> tuple[dict[str, Any], list[str]]:
-    """The peer, warmed up; or why there is none."""
+    """torchdiffeq, warmed up, or a sentence that says what is missing."""
     if not config.torch:
         return {}, []
     try:
@@ -182,7 +182,7 @@ def torch_contender(config: Config, series: jaxvae.TimeSeries) -> tuple[dict[str
 
 
 def derive(medians: Mapping[str, float], steps: int) -> dict[str, Any]:
-    """The figures of the module's docstring, from median seconds; an absent peer left out."""
+    """The ratios of the module's docstring from median seconds, without an absent peer."""
     results: dict[str, Any] = {"seconds_per_step": {n: t / steps for n, t in medians.items()}}
     if PEER in medians:
         results["speedup_over_torchdiffeq"] = medians[PEER] / medians[OURS]
@@ -192,40 +192,26 @@ def derive(medians: Mapping[str, float], steps: int) -> dict[str, Any]:
 
 
 def measure(config: Config) -> dict[str, Any]:
-    """All times and the figures that follow from them."""
+    """All times and the ratios that follow from them."""
     series = observed(config)
     peers, missing = torch_contender(config, series)
     with ExitStack() as stack:
         ours = {
-            name: stack.enter_context(FitInTurns(fit, steps=config.steps, chunks=config.repeats))
+            name: stack.enter_context(SteppedFit(fit, steps=config.steps, chunks=config.repeats))
             for name, fit in our_fits(config, series).items()
         }
-        seconds = in_turns({**ours, **peers}, config.repeats)
+        seconds = interleave({**ours, **peers}, config.repeats)
         trained = {name: fit.result() for name, fit in ours.items()}
-    medians = {name: float(np.median(times)) for name, times in seconds.items()}
+    times = ranges(seconds)
     return {
-        **derive(medians, config.steps),
-        "median_seconds": medians,
-        "range_seconds": {name: [min(times), max(times)] for name, times in seconds.items()},
-        "seconds": seconds,
+        **derive(times["median_seconds"], config.steps),
+        **times,
         "compile_seconds": {name: fit.compile_seconds for name, fit in trained.items()}
         | {name: run.compile_seconds for name, run in peers.items()},
         "last_loss_nats": {name: -float(fit.history[-1]["bound"]) for name, fit in trained.items()}
         | {name: float(run.last_loss) for name, run in peers.items()},
         "missing": missing,
     }
-
-
-def table(results: Mapping[str, Any]) -> str:
-    """A line per contender, then the figures."""
-    lines = [f"{'':<20}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
-    for name, median in results["seconds_per_step"].items():
-        low, high = (1e3 * t / results["steps"] for t in results["range_seconds"][name])
-        compile_seconds = results["compile_seconds"][name]
-        row = f"{name:<20}{1e3 * median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}"
-        lines.append(row)
-    figures = {name: value for name, value in results.items() if isinstance(value, float | str)}
-    return "\n".join([*lines, "", training.format_metrics(figures), *results["missing"]])
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -249,12 +235,9 @@ def main(config: Config) -> dict[str, Any]:
             **measure(config),
             **machine.describe(),
         }
-    print(table(results))
-    if config.out is not None:
-        folder = Path(config.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
-        print(f"\nResults: {folder / 'results.json'}")
+    milliseconds = {name: 1e3 * t for name, t in results["seconds_per_step"].items()}
+    print(table(results, milliseconds))
+    save(results, config.out)
     return results
 
 

@@ -1,11 +1,11 @@
-"""Solvers: what exactness costs, forwards and with a gradient (work-precision).
+"""Solvers: time against accuracy, of the solution and of its gradient (work-precision).
 
     python -m benchmarks.solvers --out benchmark-results/solvers
 
-Explicit solvers at several tolerances, implicit ones where the state is small, and fixed steps,
-all with the ``Checkpointed`` adjoint, whose gradient is that of the numbers computed. Columns,
-norms and reference are those of ``benchmarks.adjoints``. All tolerances share a limit of steps, so
-that memory says nothing here.
+The solvers are explicit ones with several tolerances, implicit ones if the state is small, and ones
+with fixed steps. All use the ``Checkpointed`` adjoint, whose gradient is exact for the computed
+solution. Columns, norms and reference are those of ``benchmarks.adjoints``. All tolerances have the
+same limit of steps, so that their memory cannot be compared.
 """
 
 from collections.abc import Mapping
@@ -30,31 +30,31 @@ class Config:
     """Options of the benchmark."""
 
     problems: tuple[ProblemName, ...] = get_args(ProblemName)
-    """What is solved."""
+    """Problems to solve."""
     dtypes: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
-    """In which precisions."""
+    """Precisions to solve them in."""
     tolerances: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-8)
-    """Relative ones; the absolute ones are a hundredth. Float32 stops at 1e-6."""
+    """Relative tolerances; absolute ones are a hundredth of them. Float32 has none below 1e-6."""
     multiples: tuple[float, ...] = (1.0, 4.0)
-    """Of a problem's own number of fixed steps."""
+    """Multiples of a problem's own number of fixed steps."""
     implicit_size: int = 64
-    """Numbers in a state up to which solvers that solve equations in each step are tried."""
+    """Largest number of entries of a state for which implicit solvers are tried."""
     max_steps: int = 2**15
-    """After which an adaptive solve has failed."""
+    """Steps after which an adaptive solve fails."""
     repeats: int = 7
-    """Turns of each cell."""
+    """Repeats of each cell."""
     threads: int = field(default_factory=machine.two_at_most)
     """Processors of the process."""
     count: bool = False
-    """Whether to count evaluations backwards, which compiles each cell once more."""
+    """Whether to count the evaluations in gradients, which compiles each cell once more."""
     quick: bool = False
-    """A few cells of each problem in float32, in a minute or two."""
+    """Measure only a few cells of each problem in float32, in a minute or two."""
     out: str | None = None
     """Folder for results.csv, results.json and pictures; none by default."""
 
 
 def quickened(config: Config) -> Config:
-    """The configuration with little to do."""
+    """The configuration of --quick."""
     return replace(
         config,
         quick=True,
@@ -69,7 +69,7 @@ def quickened(config: Config) -> Config:
 
 
 def cells(config: Config, problem: Problem) -> list[Cell]:
-    """All solvers at all tolerances, in every precision."""
+    """All solvers with all tolerances, in all precisions."""
     small = problem.z0.size <= config.implicit_size
     solvers = EXPLICIT[1:3] if config.quick else EXPLICIT
     if problem.stiff and config.quick:
@@ -122,5 +122,6 @@ def main(config: Config) -> dict[str, Any]:
 if __name__ == "__main__":
     import tyro
 
+    options = tyro.cli(Config, description=__doc__)
     jax.config.update("jax_enable_compilation_cache", False)
-    main(tyro.cli(Config, description=__doc__))
+    main(options)

@@ -5,29 +5,27 @@ A 784-256-50 Bernoulli VAE, batches of 64, Adam, float32, on random pixels:
     python -m benchmarks.train_step --out benchmark-results
 
 ``jaxvae.fit`` runs against the same network in PyTorch, eager and compiled by ``torch.compile``,
-each with Adam's default and its fused kernel, all in one process and in turns (A B C A B C), every
-turn the same number of steps. What is compiled is compiled before, and its time is reported apart
-(the second variant of torch.compile reuses the code of the first). With t the median seconds of a
-contender's turns:
+each with Adam's default and its fused kernel. All run in one process in interleaved repeats
+(A B C A B C) of the same number of steps. Programs are compiled before the first repeat, and their
+compilation is timed apart (the second variant of torch.compile reuses the code of the first). With
+t the median seconds of a contender's repeats:
 
     speedup_over_torch_eager    min(t of both eager variants) / t_jaxvae
     speedup_over_torch_compile  min(t of both compiled variants) / t_jaxvae
     matmul_gflops               2 n^3 / t of an n x n product / 1e9
-    share_of_matmul_limit       flops of a turn's products / t_jaxvae / (matmul_gflops 1e9)
-    share_of_own_products       t of a turn's products alone / t_jaxvae
+    share_of_matmul_limit       flops of a repeat's products / t_jaxvae / (matmul_gflops 1e9)
+    share_of_own_products       t of a repeat's products alone / t_jaxvae
 
-PyTorch is told its number of threads; XLA takes as many as the process may use processors, so the
-process is confined to that many (Linux only; ``taskset`` chooses which ones).
+PyTorch has an option for its number of threads. XLA takes a thread for each processor that the
+process may use, so the process is confined to as many (on Linux only; ``taskset`` chooses them).
 """
 
 import itertools
-import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +34,8 @@ from jax import Array, lax
 
 from benchmarks.shared import machine
 from benchmarks.shared.fits import exercise_12
-from benchmarks.shared.timing import FitInTurns, in_turns
+from benchmarks.shared.results import ranges, save, table
+from benchmarks.shared.timing import SteppedFit, interleave
 from jaxvae import training
 
 PIXELS = (28, 28)
@@ -48,9 +47,9 @@ class Config:
     """Options of the benchmark."""
 
     steps: int = 400
-    """Steps in a turn, the same for all; an epoch is 937."""
+    """Steps in a repeat, the same for all; an epoch is 937."""
     repeats: int = 7
-    """Turns of each contender."""
+    """Repeats of each contender."""
     threads: int = 2
     """Threads of PyTorch and processors of the process."""
     batch_size: int = 64
@@ -62,27 +61,27 @@ class Config:
     latent_dim: int = 50
     """Number of latent dimensions."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     matmul_size: int = 2048
     """Rows and columns of the square product."""
     torch: bool = True
-    """Whether to run PyTorch too."""
+    """Whether to run PyTorch."""
     torch_compile: bool = True
-    """Whether to run torch.compile too, which needs a C++ compiler."""
+    """Whether to run torch.compile, which needs a C++ compiler."""
     seed: int = 0
-    """Of data, parameters and noise."""
+    """Seed of data, parameters and noise."""
     out: str | None = None
     """Folder for results.json; none by default."""
 
 
 def our_fit(config: Config, images: np.ndarray) -> Callable[..., training.Fit]:
-    """The call of ``jaxvae.fit`` that is measured, without its number of steps."""
+    """The measured call of ``jaxvae.fit``, without its number of steps."""
     names = ("batch_size", "hidden", "latent_dim", "seed", "learning_rate")
     return exercise_12(images, **{name: getattr(config, name) for name in names})
 
 
 def torch_contenders(config: Config, images: np.ndarray) -> tuple[dict[str, Any], list[str]]:
-    """PyTorch's variants, warmed up, and what could not be had of them."""
+    """The variants of PyTorch, warmed up, and sentences that say which are missing."""
     if not config.torch:
         return {}, []
     try:
@@ -92,7 +91,7 @@ def torch_contenders(config: Config, images: np.ndarray) -> tuple[dict[str, Any]
     except ImportError:
         return {}, ['PyTorch is not installed, so it was not run: pip install "jaxvae[peers]"']
     torch.set_num_threads(config.threads)
-    # As ours, it compiles anew in every run.
+    # Like ours, its programs are compiled anew in every run.
     torch.compiler.config.force_disable_caches = True
 
     def contender(compiled: bool, fused: bool) -> TorchTraining:
@@ -113,11 +112,11 @@ def torch_contenders(config: Config, images: np.ndarray) -> tuple[dict[str, Any]
         return ran, []
     try:
         with warnings.catch_warnings():
-            # It warns that no profile is kept either, for want of a cache.
+            # Without a cache it warns that it keeps no profile.
             warnings.filterwarnings("ignore", message="dynamo_pgo")
             for fused, name in names.items():
                 ran[f"torch compile, {name}"] = contender(True, fused)
-    except Exception as error:  # Whatever a missing or broken C++ compiler leads to.
+    except Exception as error:  # A missing or broken C++ compiler can cause any of them.
         return ran, [f"torch.compile failed, so it was not run: {type(error).__name__}: {error}"]
     return ran, []
 
@@ -176,28 +175,29 @@ def step_products(networks: Sequence[Sequence[int]], batch_size: int) -> list[Pr
 def compiled_product(product: Product, times: int) -> Callable[[], Array]:
     """A compiled loop that runs a product so many times.
 
-    Every turn changes one element of the left array by the turn before, so that the product cannot
-    be moved out of the loop, and the barrier keeps the compiler from computing that element alone.
+    Each iteration changes one element of the left array by the result of the previous one, so that
+    the product cannot be moved out of the loop, and the barrier keeps the compiler from computing
+    that element alone.
     """
     left_key, right_key = jax.random.split(jax.random.key(0))
     left = jax.random.normal(left_key, product.left)
     right = jax.random.normal(right_key, product.right)
     dimensions = (([product.contract[0]], [product.contract[1]]), ([], []))
 
-    def turn(_, left, right):
+    def iteration(_, left, right):
         out = lax.optimization_barrier(lax.dot_general(left, right, dimensions))
         return left.at[0, 0].set(1e-3 * out[0, 0])
 
     def loop(left, right):
-        return lax.fori_loop(0, times, lambda i, left: turn(i, left, right), left)
+        return lax.fori_loop(0, times, lambda i, left: iteration(i, left, right), left)
 
     return partial(jax.jit(loop).lower(left, right).compile(), left, right)
 
 
 class StepProducts:
-    """The time that the products of some steps take alone: the sum over their compiled loops.
+    """The time that the products of several steps take alone, the sum over their compiled loops.
 
-    Their operands stay in the cache, which is kinder than a step is, so this is a lower limit.
+    It is a lower limit, as their operands stay in the cache, unlike those of a step.
     """
 
     def __init__(self, products: Sequence[Product], steps: int):
@@ -215,7 +215,7 @@ class StepProducts:
 
 
 class SquareMatmul:
-    """The machine's rate: products of two square float32 matrices, too large for overheads."""
+    """The machine's rate: products of float32 matrices so large that overheads do not count."""
 
     def __init__(self, size: int, times: int):
         self._times = times
@@ -227,7 +227,7 @@ class SquareMatmul:
         self()
 
     def __call__(self) -> float:
-        """Seconds for all ``flops``."""
+        """Seconds for all products."""
         started = time.perf_counter()
         for _ in range(self._times):
             jax.block_until_ready(self._product(self._left, self._right))
@@ -237,7 +237,7 @@ class SquareMatmul:
 def derive(
     medians: Mapping[str, float], *, step_flops: int, steps: int, square_flops: int
 ) -> dict[str, Any]:
-    """The figures of the module's docstring, from median seconds; absent contenders left out."""
+    """The ratios of the module's docstring from median seconds, without absent contenders."""
     ours = medians[OURS]
     results: dict[str, Any] = {}
     for kind in ("eager", "compile"):
@@ -259,7 +259,7 @@ def derive(
 
 
 def measure(config: Config) -> dict[str, Any]:
-    """All times and the figures that follow from them."""
+    """All times and the ratios that follow from them."""
     images = np.random.default_rng(config.seed).random((config.rows, *PIXELS), np.float32)
     peers, missing = torch_contenders(config, images)
     widths = [
@@ -272,37 +272,24 @@ def measure(config: Config) -> dict[str, Any]:
         SQUARE: SquareMatmul(config.matmul_size, times=4),
     }
     fit = our_fit(config, images)
-    with FitInTurns(fit, steps=config.steps, chunks=config.repeats) as ours:
-        seconds = in_turns({OURS: ours, **peers, **limits}, config.repeats)
+    with SteppedFit(fit, steps=config.steps, chunks=config.repeats) as ours:
+        seconds = interleave({OURS: ours, **peers, **limits}, config.repeats)
         trained = ours.result()
-    medians = {name: float(np.median(times)) for name, times in seconds.items()}
+    times = ranges(seconds)
     compiled = {name: run.compile_seconds for name, run in (peers | limits).items()}
     losses = {name: float(run.last_loss) for name, run in peers.items()}
     return {
         **derive(
-            medians,
+            times["median_seconds"],
             step_flops=sum(product.flops for product in products),
             steps=config.steps,
             square_flops=limits[SQUARE].flops,
         ),
-        "median_seconds": medians,
-        "range_seconds": {name: [min(times), max(times)] for name, times in seconds.items()},
-        "seconds": seconds,
+        **times,
         "compile_seconds": {OURS: trained.compile_seconds, **compiled},
         "last_loss_nats": {OURS: -float(trained.history[-1]["bound"]), **losses},
         "missing": missing,
     }
-
-
-def table(results: Mapping[str, Any]) -> str:
-    """A line per contender, then the figures."""
-    lines = [f"{'':<28}{'ms per step':>12}{'fastest':>10}{'slowest':>10}{'compile s':>11}"]
-    for name, median in results["milliseconds_per_step"].items():
-        low, high = (1e3 * t / results["steps"] for t in results["range_seconds"][name])
-        compile_seconds = results["compile_seconds"][name]
-        lines.append(f"{name:<28}{median:>12.3f}{low:>10.3f}{high:>10.3f}{compile_seconds:>11.2f}")
-    figures = {name: value for name, value in results.items() if isinstance(value, float | str)}
-    return "\n".join([*lines, "", training.format_metrics(figures), *results["missing"]])
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -322,12 +309,8 @@ def main(config: Config) -> dict[str, Any]:
             **measure(config),
             **machine.describe(),
         }
-    print(table(results))
-    if config.out is not None:
-        folder = Path(config.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
-        print(f"\nResults: {folder / 'results.json'}")
+    print(table(results, results["milliseconds_per_step"]))
+    save(results, config.out)
     return results
 
 

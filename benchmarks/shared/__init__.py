@@ -1,1 +1,1 @@
-"""What benchmarks share: turns and their times, the machine, results, and what is measured."""
+"""What benchmarks share: interleaved repeats, results, the machine, and what is measured."""

@@ -42,7 +42,7 @@ def exercise_12(
 
 
 def digits(batch_size: int) -> Callable[..., training.Fit]:
-    """The digits VAE with the defaults of its experiment, but for key, steps and held-out rows."""
+    """The digits VAE with the defaults of its experiment, without key, steps and held-out rows."""
     images, defaults = data.load("digits").train.inputs, vae.Config()
     model = recipe.build(vae.model_recipe(defaults.model, "float32", images.shape[1:]))
     return partial(
@@ -56,5 +56,5 @@ def digits(batch_size: int) -> Callable[..., training.Fit]:
 
 
 def from_bytes(row: Any, /, *, key: Any) -> jaxvae.Example:
-    """A row of grey values from 0 to 255 as an example, on the device."""
+    """Turn a row of grey values from 0 to 255 into an example, on the device."""
     return training.autoencode(row.astype(jnp.float32) / 255, key=key)

@@ -1,4 +1,4 @@
-"""What a measurement is made with."""
+"""The machine that a benchmark runs on: its processors and versions, for the record."""
 
 import contextlib
 import datetime
@@ -13,7 +13,7 @@ import jax
 
 
 def two_at_most() -> int:
-    """Two processors, or the one that the process may use."""
+    """Two, or one if the process may use only one processor."""
     if hasattr(os, "sched_getaffinity"):
         return min(2, len(os.sched_getaffinity(0)))
     return min(2, os.cpu_count() or 1)
@@ -21,9 +21,9 @@ def two_at_most() -> int:
 
 @contextlib.contextmanager
 def processors(count: int) -> Iterator[list[int] | None]:
-    """Confine the process to so many processors; None where the system has no such call.
+    """Confine the process to ``count`` processors; gives None if the system cannot do this.
 
-    XLA sizes its pool of threads when JAX first runs something, so this has to come before.
+    It has to come before JAX first runs a program, as XLA then chooses its number of threads.
     """
     if not hasattr(os, "sched_setaffinity"):
         print("This system cannot confine a process: XLA uses all processors.")
@@ -44,7 +44,7 @@ def processors(count: int) -> Iterator[list[int] | None]:
 
 
 def describe() -> dict[str, Any]:
-    """Versions, device, processor and date, for the record beside every figure."""
+    """Versions, device, processor and date, which are part of all results."""
     versions = {"python": platform.python_version()}
     for package in ("jax", "jaxlib", "flax", "optax", "diffrax", "torch", "torchdiffeq", "numpy"):
         try:
@@ -61,7 +61,7 @@ def describe() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's own name where Linux tells it, and what Python knows elsewhere."""
+    """The name of the processor: from Linux where possible, otherwise from Python."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Cells of a grid: each compiled and run once for its errors, all of a problem timed in turns."""
+"""Cells of a grid: each is compiled and run once for its errors, then all are timed."""
 
 import contextlib
 import itertools
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks.shared.ode_problems import Problem
-from benchmarks.shared.timing import in_turns
+from benchmarks.shared.timing import interleave
 from jaxvae import ode
 
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ _TOLERANCES = (1e-12, 1e-10)
 
 
 class Cell(NamedTuple):
-    """How a problem is solved and differentiated.
+    """A way to solve and to differentiate a problem.
 
     Attributes:
         dtype: float32 or float64.
@@ -40,12 +40,12 @@ class Cell(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Solution and gradients in float64, and how far they may be off.
+    """Solution and gradients in float64, and their uncertainty.
 
     Attributes:
         values: the solution at the times.
         gradients: with respect to z0 and params.
-        uncertainty: relative distances from the same at a hundred times the tolerance.
+        uncertainty: relative distances from the results with a hundred times the tolerance.
     """
 
     values: Any
@@ -54,12 +54,12 @@ class Reference(NamedTuple):
 
 
 class Program:
-    """A compiled function of parameters, state and times, run once.
+    """A compiled function of parameters, state and times, which has run once.
 
     Args:
         function: of the problem's arguments.
-        problem: which has them.
-        dtype: their type.
+        problem: has these arguments.
+        dtype: of the arguments.
     """
 
     def __init__(self, function: Callable[..., Any], problem: Problem, dtype: str):
@@ -77,7 +77,7 @@ class Program:
         self._calls = min(max(round(_TURN_SECONDS / first), 1), _MOST_CALLS)
 
     def __call__(self) -> float:
-        """Mean seconds of a call, of as many as fill a few milliseconds."""
+        """Mean seconds of a call, over as many calls as take a few milliseconds."""
         with jax.enable_x64(self._wide):
             started = time.perf_counter()
             for _ in range(self._calls):
@@ -86,7 +86,7 @@ class Program:
 
     @property
     def temporary_bytes(self) -> int | None:
-        """What the compiled program needs beside its arguments and results."""
+        """Memory of the compiled program apart from its arguments and results."""
         analysis = self._run.memory_analysis()
         return None if analysis is None else analysis.temp_size_in_bytes
 
@@ -99,29 +99,32 @@ def measure(
     count: bool = False,
     advance: Callable[[], object] = lambda: None,
 ) -> tuple[list[Row], Reference]:
-    """A row for each cell, whatever becomes of it.
+    """A row for each cell, also for cells that fail.
 
-    Cells take turns in groups: a compiled program holds hundreds of memory maps, of which Linux
-    allows a process 65,530.
+    The repeats of cells are interleaved within groups of limited size: a compiled program holds
+    hundreds of memory maps, of which Linux allows a process 65,530.
 
     Args:
         problem: to be solved.
-        cells: ways to do so.
-        repeats: turns, of which the median counts.
-        count: whether to count the evaluations of the field in a gradient, by running it once
-            more, compiled anew; not for batches.
+        cells: ways to solve it.
+        repeats: of each cell; the median time counts.
+        count: whether to count the evaluations of the vector field in a gradient, in a further run
+            that is compiled for it; not for batches.
         advance: called after each cell, for a progress bar.
+
+    Returns:
+        The rows and the reference that their errors refer to.
     """
     exact = reference(problem)
     groups = -(-len(cells) // _MOST_CELLS)
     rows = [
-        _in_turns(problem, cells[first::groups], exact, repeats, count, advance)
+        _measure_group(problem, cells[first::groups], exact, repeats, count, advance)
         for first in range(groups)
     ]
     return [rows[n % groups][n // groups] for n in range(len(cells))], exact
 
 
-def _in_turns(
+def _measure_group(
     problem: Problem,
     cells: Sequence[Cell],
     exact: Reference,
@@ -129,32 +132,32 @@ def _in_turns(
     count: bool,
     advance: Callable[[], object],
 ) -> list[Row]:
-    """Rows of a few cells, whose programs live together and are timed in turns."""
-    turns: dict[tuple[int, str], Program] = {}
+    """Rows of a few cells, whose programs exist together and whose repeats are interleaved."""
+    programs: dict[tuple[int, str], Program] = {}
     rows: list[Row] = []
     for number, cell in enumerate(cells):
         row = labels(problem, cell) | {"status": OK, "reason": None}
         stage = FORWARD
         try:
-            turns[number, stage] = _forward(problem, cell, exact, row)
+            programs[number, stage] = _forward(problem, cell, exact, row)
             stage = GRADIENT
-            turns[number, stage] = _gradient(problem, cell, exact, row)
+            programs[number, stage] = _gradient(problem, cell, exact, row)
             if count and problem.batch is None:
                 stage = COUNT
                 row["evaluations_with_gradient"] = _counted(problem, cell)
-        except Exception as error:  # Of a solver, a compiler, a device: the others go on.
+        except Exception as error:  # The other cells are measured whatever fails in this one.
             row["reason"] = f"{stage}: {reason_of(error)}"
             if stage != COUNT:
                 row["status"] = FAILED
         rows.append(row)
         advance()
-    for (number, stage), seconds in in_turns(turns, repeats).items():
+    for (number, stage), seconds in interleave(programs, repeats).items():
         rows[number][f"{stage}_seconds"] = float(np.median(seconds))
     return rows
 
 
 def labels(problem: Problem, cell: Cell) -> Row:
-    """What is varied, as plain numbers and names."""
+    """The settings of a cell as plain numbers and names."""
     integrator = cell.integrator
     adjoint, controller = integrator.adjoint, integrator.controller
     seminorm = getattr(adjoint, "seminorm", False)
@@ -174,7 +177,7 @@ def labels(problem: Problem, cell: Cell) -> Row:
 
 
 def reason_of(error: Exception) -> str:
-    """One line: the library's own sentence where a run-time error wraps it, or the first one."""
+    """One line: the library's own message if a run-time error wraps it, otherwise the first."""
     text = str(error).strip()
     wrapped = re.search(r"EquinoxRuntimeError: (.+)", text)
     if wrapped:
@@ -244,7 +247,7 @@ def _known(error: float, of: str) -> float:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """A failure becomes a row; JAX would log it with all frames as well."""
+    """Silence JAX's log: a failure becomes a row and need not be logged with its frames."""
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -253,7 +256,7 @@ def _silent() -> Iterator[None]:
 
 
 def reference(problem: Problem) -> Reference:
-    """Solved by ``Dopri8`` and differentiated step by step, at two tolerances."""
+    """The solution by ``Dopri8``, differentiated step by step, with two tolerances."""
 
     def loss_and_values(params, z0, ts, rtol):
         controller = ode.PIDController(rtol=rtol, atol=rtol / 100)

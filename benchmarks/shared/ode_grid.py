@@ -1,4 +1,4 @@
-"""The run of a grid: problems, cells, progress, machine record, files."""
+"""The run of a grid of cells over all problems, and the panels of its pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from benchmarks.shared.ode_problems import Problem, make
 from jaxvae import ode
 
 MOST_WRONG = 10.0
-"""Relative error up to which a row is drawn."""
+"""Largest relative error of a row that is drawn."""
 
 
 def run(
@@ -24,13 +24,13 @@ def run(
 ) -> dict[str, Any]:
     """Measure all cells, print and save; returns the results.
 
-    What is measured is saved after each problem, and the pictures at the end.
+    Rows are saved after each problem, and the pictures at the end.
 
     Args:
         benchmark: its name.
         config: a dataclass with ``problems``, ``repeats``, ``threads``, ``count`` and ``out``.
-        cells: a problem's cells.
-        figures: rows to pictures by name.
+        cells: takes a problem and returns its cells.
+        figures: takes all rows and returns pictures by name.
     """
     with machine.processors(config.threads) as chosen:
         grid = [(problem, cells(problem)) for problem in map(make, config.problems)]
@@ -68,7 +68,7 @@ def run(
 
 
 def fixed(problem: Problem, steps: int, solver: Any = None, adjoint: Any = None) -> ode.Integrator:
-    """So many steps of equal length; one more for each time where a scheme steps onto them."""
+    """``steps`` steps of equal length; the limit allows one more for each time that is met."""
     return ode.fixed_steps(
         float(problem.ts[-1] - problem.ts[0]) / steps,
         solver=solver,
@@ -84,14 +84,14 @@ def panels(
     *,
     most: float = MOST_WRONG,
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Points of the rows that went through, by problem and type and then by curve.
+    """Points of the rows without failure, by problem and dtype and then by curve.
 
     Args:
         rows: of a grid.
-        curve: name of a row's curve.
-        point: a row's coordinates.
-        most: above which a first coordinate is left out: a gradient that has exploded may be off
-            by any power of ten, and would hide all others.
+        curve: takes a row and returns the name of its curve.
+        point: takes a row and returns its coordinates.
+        most: largest first coordinate that is drawn. The error of an exploding gradient can be any
+            power of ten and would hide all others.
     """
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in ode_report.measured(rows):

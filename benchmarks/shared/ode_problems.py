@@ -1,6 +1,7 @@
-"""Five initial value problems on which solvers and adjoints are measured.
+"""Initial value problems on which solvers and adjoints are measured.
 
-What is given is exact in float32, so that both precisions solve the same problem.
+Their parameters, initial states and times are exact in float32, so that both precisions solve the
+same problem.
 """
 
 import math
@@ -15,25 +16,25 @@ from jax import Array
 from jaxvae import data, nn, ode
 
 _STRONGER = 3.0
-"""Fresh weights of a network are multiplied by this: with them as they are, hardly anything moves
-and every solver takes the fewest steps it can."""
+"""Factor of the initial weights of a network, without which the state hardly moves and every solver
+takes the fewest steps that it can."""
 
 
 class Problem(NamedTuple):
-    """An equation, where it starts, where it is looked at, and a loss of what is seen there.
+    """A differential equation with its initial state, its times, and a loss of the solution there.
 
     Attributes:
         name: on the command line and in the tables.
-        field: of one state.
-        params: of the field; numpy arrays in float64, like the next two.
-        z0: the state at the first time, or with a leading axis of series those of a batch.
-        ts: times.
+        field: the vector field of one state.
+        params: of the vector field; NumPy arrays in float64, as are z0 and ts.
+        z0: the state at the first time, with a leading axis of series for a batch.
+        ts: times of the solution.
         loss: of the values, (time, *state) or (series, time, *state).
         batch: number of series with common steps; None for one series.
-        fixed_steps: a number of fixed steps with which RK4 is stable and of middling exactness.
-        max_steps: of an adaptive solve of order five at a tolerance of 1e-6, tight.
-        stiff: whether explicit solvers take steps for stability rather than for exactness.
-        about: what it is and what its loss is, for the record.
+        fixed_steps: number of fixed steps with which RK4 is stable and moderately accurate.
+        max_steps: tight limit for an adaptive solve of order five with a tolerance of 1e-6.
+        stiff: whether stability rather than accuracy limits the steps of explicit solvers.
+        about: description of the problem and its loss, for the results.
     """
 
     name: str
@@ -49,23 +50,23 @@ class Problem(NamedTuple):
     about: str
 
     def arguments(self, dtype: str) -> tuple[Any, Any, Any]:
-        """Parameters, initial state and times as arrays of one type."""
+        """Parameters, initial state and times as arrays of one dtype."""
         convert = lambda x: jnp.asarray(x, dtype)  # noqa: E731
         return jax.tree.map(convert, (self.params, self.z0, self.ts))
 
     def solve(self, params: Any, z0: Any, ts: Any, integrator: ode.Integrator) -> ode.Solution:
-        """The solution, of a batch with common steps."""
+        """The solution; the series of a batch have common steps."""
         solver = ode.solve if self.batch is None else ode.solve_batch
         return solver(self.field, params, z0, ts, integrator=integrator)
 
     @property
     def inputs(self) -> int:
-        """How many numbers the gradient has."""
+        """Number of entries of the gradient."""
         return sum(np.size(x) for x in jax.tree.leaves((self.params, self.z0)))
 
 
 def circle(stops: int = 64) -> Problem:
-    """An affine field that has half learnt circular dynamics (Bath report, section 5.1.1)."""
+    """An affine field near that of circular dynamics (Bath report, section 5.1.1)."""
     drawn = data.circular(stops, key=jax.random.key(0))
     order = np.argsort(np.asarray(drawn.times))
     ts = np.concatenate([np.zeros(1, np.float32), np.asarray(drawn.times)[order]])
@@ -85,7 +86,7 @@ def circle(stops: int = 64) -> Problem:
 
 
 def latent(series: int) -> Problem:
-    """The flow of the latent ODE on spirals, without its encoder and its decoder."""
+    """The flow of the latent ODE on spirals, without encoder and decoder."""
     network = nn.mlp((4,), (4,), hidden=(20, 20), activation=nn.tanh)
     first, second, third = jax.random.split(jax.random.key(1), 3)
     windows = data.spirals(series, key=first).clean
@@ -122,7 +123,7 @@ def mlp64(points: int = 21) -> Problem:
 
 
 def van_der_pol(stiffness: float = 100.0, end: float = 100.0) -> Problem:
-    """Relaxation oscillations, past the first fall from one branch to the other."""
+    """Relaxation oscillations, past the first jump from one branch to the other."""
 
     def field(t, z, params):
         del t
@@ -207,7 +208,7 @@ def _mean_square(values: Array) -> Array:
 
 
 def _mean_square_from(target: np.ndarray) -> Callable[[Array], Array]:
-    """From as many coordinates as the target has."""
+    """The mean squared distance of the first coordinates, as many as the target has."""
 
     def loss(values: Array) -> Array:
         near = values[..., : target.shape[-1]]

@@ -1,4 +1,4 @@
-"""What becomes of the rows of a grid: a CSV file, results.json, recommendations and pictures."""
+"""Reports on the rows of a grid: a CSV file, results.json, recommendations and a table."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ BOUND = 1e-3
 
 
 def complete(rows: Iterable[Row]) -> list[Row]:
-    """Every row with every column, None where nothing was measured."""
+    """Rows with all columns, None where nothing was measured."""
     return [dict.fromkeys(COLUMNS) | row for row in rows]
 
 
@@ -66,12 +66,12 @@ def save(
 
 
 def recommend(rows: Sequence[Row], *, bound: float = BOUND) -> list[dict[str, Any]]:
-    """For each problem and type the cheapest row whose gradient is within a relative bound.
+    """The cheapest row whose gradient is within a relative bound, for each problem and dtype.
 
     Returns:
-        Records with ``problem``, ``dtype``, ``bound``, ``fastest``, ``leanest`` (descriptions, or
-        None where nothing is within the bound), their ``gradient_seconds`` and
-        ``gradient_memory_bytes``, and the ``sentence`` that says all of it.
+        Records with ``problem``, ``dtype``, ``bound``, ``fastest`` and ``leanest`` (descriptions,
+        or None if no row is within the bound), their ``gradient_seconds`` and
+        ``gradient_memory_bytes``, and a ``sentence`` that says all of this.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -85,19 +85,19 @@ def gradient_error(row: Row) -> float:
 
 
 def describe(row: Row) -> str:
-    """A row's adjoint, solver and tolerance or step."""
+    """The adjoint, the solver and the tolerance or step of a row."""
     kept = "" if row["checkpoints"] is None else f" keeping {row['checkpoints']}"
     how = f"tolerance {row['rtol']:g}" if row["rtol"] is not None else f"steps of {row['step']:.3g}"
     return f"{row['adjoint']}{kept}, {row['solver']}, {how}"
 
 
 def measured(rows: Iterable[Row]) -> list[Row]:
-    """Those that went through."""
+    """Rows without failure."""
     return [row for row in rows if row["status"] == OK]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line for each row: what, times, memory and relative errors, or why there are none."""
+    """A line for each row: settings, times, memory and relative errors, or the failure."""
     names = [f"{row['problem']:<12}{row['dtype']:<9}{describe(row)}" for row in rows]
     width = max(map(len, names), default=0)
     lines = [

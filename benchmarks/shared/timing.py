@@ -1,8 +1,8 @@
-"""Contenders timed in turns, among them ``jaxvae.fit`` chunk by chunk.
+"""Times of contenders in interleaved repeats; one contender is ``jaxvae.fit``, chunk by chunk.
 
 ``fit`` owns its loop and calls back between chunks. Here it runs in a thread whose callback waits
-for its turn. What is measured is therefore the function that users call, compiled once, and each
-chunk goes on from the state of the one before.
+until the next chunk is asked for. What is measured is therefore the function that users call,
+compiled once, and each chunk continues from the state of the one before.
 """
 
 import time
@@ -19,10 +19,10 @@ from jaxvae.training import Fit, TrainState
 Name = TypeVar("Name", bound=Hashable)
 
 
-def in_turns(
+def interleave(
     contenders: Mapping[Name, Callable[[], float]], repeats: int
 ) -> dict[Name, list[float]]:
-    """Seconds of each contender in A B C A B C order, so that a slow minute slows them all."""
+    """Seconds of each contender, run in the order A B C A B C, so that a slow minute slows all."""
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, run in contenders.items():
@@ -34,13 +34,14 @@ class _StoppedError(Exception):
     pass
 
 
-class FitInTurns:
-    """A call of ``jaxvae.fit`` that takes a chunk whenever it is called.
+class SteppedFit:
+    """A call of ``jaxvae.fit`` that trains for one chunk whenever it is called.
 
-    Entering compiles and takes the first chunk, as a warm-up; leaving ends the thread.
+    Entering the context compiles the program and trains for a first chunk, as a warm-up; leaving it
+    ends the thread.
 
     Args:
-        fit: ``jaxvae.fit`` with all its arguments (``functools.partial``) but ``num_steps``,
+        fit: ``jaxvae.fit`` with all its arguments (``functools.partial``) except ``num_steps``,
             ``log_every``, ``callbacks`` and ``progress``.
         steps: steps in a chunk.
         chunks: how often it will be called.
@@ -49,12 +50,12 @@ class FitInTurns:
     def __init__(self, fit: Callable[..., Fit], *, steps: int, chunks: int):
         self._fit = partial(
             fit,
-            num_steps=steps * (chunks + 1),  # The warm-up comes on top.
+            num_steps=steps * (chunks + 1),  # One chunk more, for the warm-up.
             log_every=steps,
             callbacks=[self._after_chunk],
             progress=False,
         )
-        self._turn: SimpleQueue[bool] = SimpleQueue()
+        self._go: SimpleQueue[bool] = SimpleQueue()
         self._news: SimpleQueue[dict[str, Any] | Future[Fit]] = SimpleQueue()
         self._executor = ThreadPoolExecutor(1)
 
@@ -65,62 +66,64 @@ class FitInTurns:
         return self
 
     def __call__(self) -> float:
-        """Seconds for a chunk, by ``fit``'s own clock, which stops when its results are here."""
-        self._turn.put(True)
+        """Seconds for a chunk on the clock of ``fit``, which stops when the results are there."""
+        self._go.put(True)
         return self._seconds_of_chunk()
 
     def __exit__(self, *exception: object) -> None:
-        self._turn.put(False)
+        self._go.put(False)
         self._executor.shutdown()
 
     def result(self) -> Fit:
-        """What ``fit`` returned, after the last chunk."""
-        self._turn.put(True)
+        """The result of ``fit``, after the last chunk."""
+        self._go.put(True)
         return self._future.result()
 
     def _seconds_of_chunk(self) -> float:
         news = self._news.get()
         if isinstance(news, Future):
             news.result()
-            raise RuntimeError("FitInTurns expected at most as many calls as it has chunks")
+            raise RuntimeError("SteppedFit expected at most as many calls as it has chunks")
         return news["chunk_steps"] / news["steps_per_second"]
 
-    def _after_chunk(self, state: TrainState, line: dict[str, Any], /) -> None:
+    def _after_chunk(self, state: TrainState, record: dict[str, Any], /) -> None:
         del state
-        self._news.put(line)
-        if not self._turn.get():
+        self._news.put(record)
+        if not self._go.get():
             raise _StoppedError
 
 
 def nothing() -> None:
-    """Leave nothing to wait for."""
+    """There is nothing to wait for."""
 
 
 @dataclass(frozen=True)
-class WholeTurn:
-    """Some lines of a fit from callback to callback: chunks, log, checkpoints, finite checks.
+class WallClockFit:
+    """Several chunks of a fit on a wall clock, with all that Python does between them.
 
-    ``FitInTurns`` tells the time of ``fit``'s own clock, which leaves out what is done between two
-    lines: writing the log and asking for a checkpoint once more.
+    The clock of ``SteppedFit`` is that of ``fit``, which leaves out what Python does between two
+    chunks: writing the log, checks, and starting a checkpoint.
 
     Attributes:
-        fit: a fit that takes a line whenever it is called.
-        lines: their number in a turn.
-        finish: what the turn has to wait for at its end, so that no work is left to others' turns.
-        pause: seconds after a turn that count for nothing, for reading ahead to come to rest.
-        waited: seconds that each turn waited for ``finish``, which are part of it.
+        fit: trains for a chunk when it is called.
+        chunks: number of chunks in a repeat.
+        finish: called at the end of a repeat to wait for what still runs, so that it cannot slow
+            down other contenders.
+        pause: seconds to sleep after a repeat, which are not counted, in which a stream may finish
+            reading ahead.
+        waited: seconds that each repeat waited for ``finish``, which are counted.
     """
 
-    fit: FitInTurns
-    lines: int = 1
+    fit: SteppedFit
+    chunks: int = 1
     finish: Callable[[], None] = nothing
     pause: float = 0.0
     waited: list[float] = field(default_factory=list)
 
     def __call__(self) -> float:
-        """Seconds for a turn."""
+        """Seconds for a repeat."""
         started = time.perf_counter()
-        for _ in range(self.lines):
+        for _ in range(self.chunks):
             self.fit()
         trained = time.perf_counter()
         self.finish()
@@ -130,33 +133,41 @@ class WholeTurn:
         return ended - started
 
 
-def fits_in_turns(
+def interleave_fits(
     fits: Mapping[str, Callable[..., Fit]],
     *,
     steps: int,
-    lines: int,
+    chunks: int,
     repeats: int,
     pauses: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Times of several fits, and the share of each turn's time in which one waited for data."""
+    """Times of several fits, and the share of each chunk's time in which a fit waited for data.
+
+    Args:
+        fits: calls of ``jaxvae.fit``, as for ``SteppedFit``.
+        steps: in a chunk.
+        chunks: in a repeat.
+        repeats: of each fit.
+        pauses: after the repeats of some fits, in seconds.
+    """
     with ExitStack() as stack:
-        turns = {
-            name: stack.enter_context(FitInTurns(fit, steps=steps, chunks=repeats * lines))
+        stepped = {
+            name: stack.enter_context(SteppedFit(fit, steps=steps, chunks=repeats * chunks))
             for name, fit in fits.items()
         }
-        whole = {
-            name: WholeTurn(fit, lines, pause=(pauses or {}).get(name, 0.0))
-            for name, fit in turns.items()
+        timed = {
+            name: WallClockFit(fit, chunks, pause=pauses.get(name, 0.0))
+            for name, fit in stepped.items()
         }
-        seconds = in_turns(whole, repeats)
-        trained = {name: fit.result() for name, fit in turns.items()}
+        seconds = interleave(timed, repeats)
+        trained = {name: fit.result() for name, fit in stepped.items()}
     return {
-        "steps": dict.fromkeys(fits, steps * lines),
+        "steps": dict.fromkeys(fits, steps * chunks),
         "seconds": seconds,
         "compile_seconds": {name: result.compile_seconds for name, result in trained.items()},
         "waiting_share": {
-            # The first line is the warm-up.
-            name: [line["waiting_share"] for line in result.history[1:]]
+            # The first record is that of the warm-up.
+            name: [record["waiting_share"] for record in result.history[1:]]
             for name, result in trained.items()
             if "waiting_share" in result.history[-1]
         },

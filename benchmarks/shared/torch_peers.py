@@ -1,4 +1,4 @@
-"""The peers in PyTorch, trained as fast as plain PyTorch code does it.
+"""The same models in PyTorch, trained as fast as plain PyTorch code can.
 
 The data is one tensor in memory, indexed by a permutation: a DataLoader would cost more than the
 training step.
@@ -75,7 +75,7 @@ class LatentOdeLoss(nn.Module):
 
         super().__init__()
         self.odeint = odeint
-        # Like ours, it is told which values are there.
+        # As in our model, the inputs include a mask of the observed values.
         self.recurrence = nn.RNN(2 * channels, encoder_hidden, batch_first=True)
         self.head = nn.Linear(encoder_hidden, 2 * latent_dim)
         self.dynamics = nn.Sequential(
@@ -112,16 +112,16 @@ class LatentOdeLoss(nn.Module):
 
 
 class TorchTraining:
-    """Steps of Adam, taken a chunk at a time; what a chunk is for ``jaxvae.fit``.
+    """Training with Adam, one chunk of steps at a time.
 
-    Ours also sums the bound and its parts and looks for the first step that is not finite; this
-    one is not asked to.
+    ``jaxvae.fit`` also sums the bound and its parts and looks for the first step that is not
+    finite; this class does neither.
 
     Args:
         data: rows of images, shared and not copied.
         loss: module from rows to a loss.
-        compiled: whether ``torch.compile`` turns it and its gradient into C++.
-        fused: whether Adam runs as one kernel, or as PyTorch's default on a CPU.
+        compiled: whether ``torch.compile`` compiles the loss and its gradient.
+        fused: whether Adam runs as one kernel; otherwise it is PyTorch's default for a CPU.
         batch_size: rows per step.
         steps: steps in a chunk.
         learning_rate: of Adam.
@@ -142,7 +142,7 @@ class TorchTraining:
         self._loss: Callable[[torch.Tensor], torch.Tensor] = (
             torch.compile(loss) if compiled else loss
         )
-        # False is not None: None, the default, chooses among the kernels that are not fused.
+        # The default, None, chooses a kernel that is not fused; False would not choose.
         self._optimiser = torch.optim.Adam(
             loss.parameters(), lr=learning_rate, fused=True if fused else None
         )

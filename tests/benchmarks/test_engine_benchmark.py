@@ -1,9 +1,7 @@
 """The benchmark of the engine: ratios, contenders that train the same, and a tiny run."""
 
 import json
-import time
 from functools import partial
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +11,12 @@ import pytest
 import jaxvae
 from benchmarks import engine
 from benchmarks.shared.fits import digits, from_bytes
-from benchmarks.shared.timing import FitInTurns, WholeTurn
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 TINY = engine.Config(
     log_every=6,
-    lines=2,
+    records=2,
     seed_steps=2,
     repeats=2,
     threads=1,
@@ -29,7 +28,7 @@ TINY = engine.Config(
 )
 
 
-def test_derived_figures_of_the_engine():
+def test_ratios_of_the_engine():
     medians = {
         engine.ENGINE: 2.2,
         engine.BARE: 2.0,
@@ -39,7 +38,7 @@ def test_derived_figures_of_the_engine():
         engine.MEMORY: 3.0,
         engine.STREAM: 4.0,
     }
-    figures = engine.derive(medians, 0.1, [0.1, 0.3])
+    ratios = engine.derive(medians, 0.1, [0.1, 0.3])
     expected = {
         "engine_overhead": 0.1,
         "engine_overhead_without_last_write": 0.05,
@@ -49,22 +48,7 @@ def test_derived_figures_of_the_engine():
         "streaming_share_of_in_memory": 0.75,
         "waiting_share": 0.2,
     }
-    assert figures == pytest.approx(expected)
-
-
-def test_a_whole_turn_counts_what_is_done_between_lines_and_at_its_end_but_no_pause():
-    class Fit:
-        calls: ClassVar[list[float]] = []
-
-        def __call__(self):
-            time.sleep(0.02)
-            self.calls.append(0.0)
-            return 0.0
-
-    turn = WholeTurn(Fit(), lines=3, finish=partial(time.sleep, 0.05), pause=0.5)  # pyright: ignore[reportArgumentType]
-    assert 0.11 <= turn() < 0.4
-    assert len(Fit.calls) == 3
-    assert turn.waited[0] >= 0.05
+    assert ratios == pytest.approx(expected)
 
 
 def test_the_bare_loop_trains_the_parameters_of_fit():
@@ -75,8 +59,9 @@ def test_the_bare_loop_trains_the_parameters_of_fit():
     assert bare() > 0
     trained = fit(num_steps=12, log_every=6, progress=False)
     assert int(bare.state.step) == 12
+    # Adam moves by up to 1e-3 a step, and a gradient's rounding by a millionth of that.
     jax.tree.map(
-        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), bare.state.params, trained.params
+        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), bare.state.params, trained.params
     )
     np.testing.assert_allclose(bare.bound, trained.history[-1]["bound"], rtol=1e-5)
 
@@ -93,18 +78,6 @@ def test_the_digits_network_is_that_of_the_experiment():
     assert images.shape[1:] == (8, 8)
     assert {(64, 256), (256, 256), (256, 4), (2, 256), (256, 64)} <= shapes
     assert loss.func is jaxvae.objectives.elbo
-
-
-def test_whole_turns_are_fit():
-    images = np.random.default_rng(0).random((16, 28, 28), np.float32)
-    fit = engine.exercise_12(TINY, images)
-    with FitInTurns(fit, steps=3, chunks=4) as turns:
-        whole = WholeTurn(turns, lines=2)
-        assert whole() > 0
-        assert whole() > 0
-        stepwise = turns.result()
-    straight = fit(num_steps=15, progress=False)
-    jax.tree.map(np.testing.assert_array_equal, stepwise.params, straight.params)
 
 
 def test_tiny_run_of_the_engine(tmp_path, capsys):

@@ -1,7 +1,6 @@
 """The benchmark of killed runs: moments, what a folder tells, and a tiny run."""
 
 import json
-import time
 
 import pytest
 
@@ -25,19 +24,19 @@ def test_a_log_that_is_cut_short_is_read_up_to_there(tmp_path):
     assert killed_runs.read_log(tmp_path) == [{"step": 1}]
 
 
-def _line(step, steps, rate=1.0, bound=0.0):
+def _record(step, steps, rate=1.0, bound=0.0):
     return {"step": step, "chunk_steps": steps, "steps_per_second": rate, "held_out_bound": bound}
 
 
-def test_where_a_run_was_resumed_is_read_from_its_first_line():
-    before = [_line(23, 23), _line(46, 23), _line(69, 23)]
-    # Resumed at 60: the third line is taken again, with another time.
-    after = [*before[:2], _line(69, 9, rate=2.0), _line(92, 23)]
-    lines = killed_runs.new_lines(before, after)
-    assert lines == after[2:]
-    assert killed_runs.first_step(lines) == 60
-    assert killed_runs.new_lines(before, before[:2]) == []
-    assert killed_runs.new_lines([], after) == after
+def test_where_a_run_was_resumed_is_read_from_its_first_record():
+    before = [_record(23, 23), _record(46, 23), _record(69, 23)]
+    # Resumed at 60: the third record is written again, with another time.
+    after = [*before[:2], _record(69, 9, rate=2.0), _record(92, 23)]
+    records = killed_runs.new_records(before, after)
+    assert records == after[2:]
+    assert killed_runs.first_step(records) == 60
+    assert killed_runs.new_records(before, before[:2]) == []
+    assert killed_runs.new_records([], after) == after
 
 
 def test_a_checkpoint_of_the_name_of_a_stale_one_is_a_new_one(tmp_path):
@@ -47,8 +46,9 @@ def test_a_checkpoint_of_the_name_of_a_stale_one_is_a_new_one(tmp_path):
     stale = killed_runs.being_written(tmp_path)
     assert len(stale) == 1
     assert killed_runs.being_written(tmp_path) - stale == set()
-    time.sleep(0.02)
-    (tmp / "params").mkdir()
+    while killed_runs.being_written(tmp_path) == stale:  # The clock of the file system is coarse.
+        (tmp / "params").mkdir()
+        (tmp / "params").rmdir()
     assert killed_runs.being_written(tmp_path) - stale
     assert killed_runs.complete_steps(tmp_path) == [200]
 
@@ -63,7 +63,7 @@ def _life(first, last, complete, writing=False, damaged=0):
     }
 
 
-def test_derived_figures_of_killed_runs():
+def test_results_of_killed_runs():
     found = [
         _life(0, 46, []),
         _life(0, 690, [300], writing=True),
@@ -71,8 +71,8 @@ def test_derived_figures_of_killed_runs():
         _life(600, 966, [600, 900], damaged=1),
         _life(None, None, [600, 900]),
     ]
-    figures = killed_runs.derive(found, interval=300, line_steps=23)
-    assert figures == {
+    results = killed_runs.derive(found, interval=300, line_steps=23)
+    assert results == {
         "kills": 4,
         "kills_while_writing": 1,
         "resumed": 3,
@@ -89,8 +89,8 @@ def test_derived_figures_of_killed_runs():
 
 
 def test_logs_are_compared():
-    reference = [_line(23, 23, bound=1.0), _line(46, 23, bound=2.0), _line(69, 23, bound=3.0)]
-    killed = [_line(23, 23, bound=1.0), _line(69, 9, bound=4.0)]
+    reference = [_record(23, 23, bound=1.0), _record(46, 23, bound=2.0), _record(69, 23, bound=3.0)]
+    killed = [_record(23, 23, bound=1.0), _record(69, 9, bound=4.0)]
     assert killed_runs.compare_logs(reference, killed) == {
         "missing_lines": [46],
         "different_lines": [69],
@@ -100,9 +100,9 @@ def test_logs_are_compared():
 
 
 def test_a_process_that_fails_by_itself_is_told(tmp_path):
-    folder, said = tmp_path / "run", tmp_path / "said.txt"
+    folder, output = tmp_path / "run", tmp_path / "output.txt"
     with (
-        killed_runs.Process(["--no-such-option"], folder, said) as process,
+        killed_runs.Process(["--no-such-option"], folder, output) as process,
         pytest.raises(RuntimeError, match="exit status 0, got 2"),
     ):
         process.kill(killed_runs.Kill(0, False, 0.0))

@@ -1,4 +1,4 @@
-"""The benchmark of the latent ODE's training step: figures, a tiny run, the loss of its peer."""
+"""The benchmark of the latent ODE's training step: ratios, a tiny run, its peer's loss."""
 
 import json
 import sys
@@ -29,10 +29,10 @@ def test_the_step_of_the_latent_ode_is_timed_without_torch(tmp_path, capsys):
     assert latent_ode_step.OURS in capsys.readouterr().out
 
 
-def test_figures_of_the_step():
-    figures = latent_ode_step.derive({latent_ode_step.OURS: 2.0, latent_ode_step.PEER: 5.0}, 10)
-    assert figures["speedup_over_torchdiffeq"] == 2.5
-    assert figures["seconds_per_step"] == {latent_ode_step.OURS: 0.2, latent_ode_step.PEER: 0.5}
+def test_ratios_of_the_step():
+    ratios = latent_ode_step.derive({latent_ode_step.OURS: 2.0, latent_ode_step.PEER: 5.0}, 10)
+    assert ratios["speedup_over_torchdiffeq"] == 2.5
+    assert ratios["seconds_per_step"] == {latent_ode_step.OURS: 0.2, latent_ode_step.PEER: 0.5}
 
 
 def test_without_torchdiffeq_the_run_says_what_is_missing(monkeypatch):
