@@ -97,32 +97,3 @@ def test_the_learning_rate_falls_in_stages_of_three_to_the_power_of_i():
     expected = [1e-3] * 2 + [1e-3 * 10 ** (-1 / 7)] * 6 + [1e-3 * 10 ** (-2 / 7)] * 18
     np.testing.assert_allclose(rates[:26], expected, rtol=2e-3)
     np.testing.assert_allclose(rates[26:], 1e-3 * 10 ** (-3 / 7), rtol=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("module", "config", "message"),
-    [
-        (posteriors, replace(POSTERIORS, model=posteriors.Model(posteriors=())), "got none"),
-        (
-            posteriors,
-            replace(POSTERIORS, model=posteriors.Model(posteriors=("planar", "planar"))),
-            "--posteriors expected one or more names, each once, got planar planar",
-        ),
-        (
-            importance_weighted,
-            replace(BOUNDS, model=importance_weighted.Model(nll_samples=0)),
-            "--nll-samples expected a positive number",
-        ),
-        (
-            importance_weighted,
-            replace(BOUNDS, training=replace(TRAINING, kl_warmup_epochs=1)),
-            "--kl-warmup-epochs expected 0, got 1",
-        ),
-    ],
-)
-def test_options_that_cannot_be_run_are_refused_before_anything_is_written(
-    module, config, message, tmp_path
-):
-    with pytest.raises(ValueError, match=message):
-        module.main(in_folder(config, tmp_path / "run"))
-    assert not (tmp_path / "run").exists()

@@ -49,21 +49,21 @@ def test_the_true_flow_is_forecast_by_the_latent_ode_wherever_it_starts():
     np.testing.assert_allclose(states[:, :2], means, atol=0.02 * np.hypot(x, y))
 
 
-def test_a_dream_is_a_window_of_what_the_model_draws_about_its_start():
+def test_a_sleep_phase_sample_is_a_window_of_a_series_that_the_model_draws():
     own = FORECASTERS["latent_ode"](SMALL).loss.__self__
     means = jnp.arange(2.0 * (2 * WINDOW - 1)).reshape(-1, 2)
     drawn_from = Normal(means, jnp.full_like(means, -20.0))
-    dreamt = jax.jit(lambda key: own._sleep_sample(drawn_from, 12, jnp.array(30), key))(
+    sample = jax.jit(lambda key: own._sleep_sample(drawn_from, 12, jnp.array(30), key))(
         jax.random.key(4)
     )
-    places = np.asarray(dreamt.times) / SPACING
+    places = np.asarray(sample.times) / SPACING
     np.testing.assert_allclose(places, np.rint(places), atol=1e-4)
     places = np.rint(places).astype(int)
     assert len(np.unique(places)) == 12
     assert (places >= 0).all()
     assert (places < WINDOW).all()
     # The start is the grid's point WINDOW - 1, and the window's point 30.
-    np.testing.assert_allclose(dreamt.values, means[places + WINDOW - 1 - 30], atol=1e-5)
+    np.testing.assert_allclose(sample.values, means[places + WINDOW - 1 - 30], atol=1e-5)
 
 
 def surrogates(weight):
@@ -81,7 +81,7 @@ def surrogates(weight):
     return found, gradient
 
 
-def test_what_a_dream_adds_is_the_log_density_of_its_state(monkeypatch):
+def test_the_sleep_phase_adds_the_log_density_of_the_latent_state(monkeypatch):
     """With q a standard Normal for every series."""
     own = type(FORECASTERS["latent_ode"](SMALL).loss.__self__)
     standard = Normal.standard((3,))
@@ -92,13 +92,11 @@ def test_what_a_dream_adds_is_the_log_density_of_its_state(monkeypatch):
     np.testing.assert_allclose(found.surrogate - found.bound, expected, rtol=1e-3)
 
 
-def test_dreams_change_the_surrogate_alone_and_teach_the_encoder_alone():
-    (none, awake), (some, _), (more, both) = map(surrogates, (0.0, 0.3, 0.6))
-    np.testing.assert_allclose([some.bound, more.bound], none.bound, rtol=1e-5)
+def test_the_sleep_phase_changes_the_surrogate_alone_and_teaches_the_encoder_alone():
+    (none, awake), (some, both) = map(surrogates, (0.0, 0.6))
+    np.testing.assert_allclose(some.bound, none.bound, rtol=1e-5)
     assert none.surrogate == none.bound
-    value = float(some.surrogate - some.bound)
-    assert float(more.surrogate - more.bound) == pytest.approx(2 * value, rel=1e-3)
-    assert abs(value) > 1e-2
+    assert abs(float(some.surrogate - some.bound)) > 1e-2
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         awake.generative,
@@ -139,16 +137,16 @@ def test_the_bound_is_one_of_the_values_as_they_are(name):
     """Values, noise and outputs times a scale: the density is divided by it for each value."""
     series = jax.tree.map(lambda x: x[0], windows()[0].observed)
     scaled = series._replace(values=3.0 * series.values)
-    bounds = []
-    for setting, own in ((SMALL, series), (dataclasses.replace(SMALL, scale=12.0), scaled)):
-        forecaster = FORECASTERS[name](setting)
+
+    @jax.jit
+    def bound(scale, inputs):
+        forecaster = FORECASTERS[name](dataclasses.replace(SMALL, scale=scale))
         params = forecaster.init(jax.random.key(0))
-        example = jaxvae.Example(inputs=own, target=None)
-        estimate = jax.jit(
-            lambda p, f=forecaster, e=example: f.loss(p, e, key=jax.random.key(2), settings=1)
-        )(params)
-        bounds.append(float(estimate.bound))
-    assert bounds[1] == pytest.approx(bounds[0] - 80 * np.log(3.0), rel=1e-4)
+        example = jaxvae.Example(inputs, target=None)
+        return forecaster.loss(params, example, key=jax.random.key(2), settings=1).bound
+
+    bounds = bound(4.0, series), bound(12.0, scaled)
+    assert float(bounds[1]) == pytest.approx(float(bounds[0]) - 80 * np.log(3.0), rel=1e-4)
 
 
 def test_many_weighted_samples_come_nearer_to_an_observed_series_than_the_mean_of_q():
