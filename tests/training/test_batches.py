@@ -14,6 +14,8 @@ from problems import (
     scalar_estimate,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_an_epoch_visits_distinct_rows_and_drops_the_last_partial_batch(epochs):
