@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def static() -> Any:
-    """A field that is a setting and no array: it belongs to the structure, not to the leaves.
+    """A field that is a setting rather than an array: part of the structure, not a leaf.
 
-    It must be hashable; another value is another program under ``jax.jit``.
+    It must be hashable, and ``jax.jit`` compiles anew for each value.
     """
     return dataclasses.field(metadata={"static": True})
 
@@ -24,8 +24,8 @@ def distribution(cls: type[T]) -> type[T]:
     """Freeze a class into a dataclass and register it as a pytree of its fields.
 
     Numbers and NumPy arrays get the type that JAX would give them, before the class's own
-    ``__post_init__`` checks them. Unflattening does not run it: JAX fills pytrees with placeholders
-    that are not arrays, and the checks belong to construction by a person.
+    ``__post_init__`` checks them. Unflattening runs neither: JAX fills pytrees with placeholders
+    that are not arrays, and only what a user constructs needs checking.
     """
     check = getattr(cls, "__post_init__", lambda value: None)
 

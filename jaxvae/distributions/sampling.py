@@ -96,7 +96,7 @@ def quasi_monte_carlo(
     The points of a fixed net have all their binary digits flipped at the places drawn by the key
     (a random digital shift), so that each is uniform and averages are unbiased; for smooth
     integrands their error falls nearly as $N^{-1}$. Powers of two fill the space best. Events of
-    one call depend on one another; independent calls tell the error.
+    one call depend on one another: only repeated calls show the error of an average.
 
     Args:
         q: a distribution with an explicit transformation of at most 21201 noise variables.

@@ -1,4 +1,4 @@
-"""The distribution that is certain."""
+"""Point masses."""
 
 from typing import ClassVar
 

@@ -90,8 +90,8 @@ class Transformed(Explicit):
 def representative(distribution: Distribution) -> Any:
     """One event that stands for the distribution, without randomness.
 
-    It is the mean, and for ``Transformed`` the image of the base's, which is in the midst of the
-    distribution and neither its mean nor its mode.
+    It is the mean, except for ``Transformed``: there it is the image of the base's mean, a central
+    point that is neither the mean nor the mode.
 
     Example:
         >>> import jax.numpy as jnp

@@ -26,7 +26,7 @@ class TruncatedNormal(Explicit, Factorised):
     A family of its own rather than a truncation of anything with a distribution function: that
     function is 1 throughout the upper tail, and its differences lose all digits in narrow
     intervals. Here everything is measured from the point of $[a, b]$ that is closest to $\mu$, so
-    that the bounds may be 1e4 standard deviations away, or the interval that small a part of one.
+    that the bounds may be 1e4 standard deviations away, or 1e-4 of one apart.
     Either bound may be infinite; where $a \ge b$ everything is NaN.
 
     Args:
@@ -93,7 +93,7 @@ class TruncatedNormal(Explicit, Factorised):
     def cdf(self, value: Float[Array, "*event"]) -> Float[Array, "*event"]:
         r"""$[\Phi(z) - \Phi(\alpha)]/[\Phi(\beta) - \Phi(\alpha)]$.
 
-        Relative to its value it errs by what a rounding of x would change, down to 1e-34.
+        Its relative error is what rounding x would cause, for values down to 1e-34.
         """
         at = self._interval()
         inside = (value > self.low) & (value < self.high)

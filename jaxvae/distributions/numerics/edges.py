@@ -29,7 +29,14 @@ def few_roundings(size: Array) -> Array:
 
 
 def on_finite(log_density: Callable[[Array], Array], value: Array, inside: Array) -> Array:
-    """Log-density of a vector whose entries are finite, at a point inside where they are not."""
+    """Log-density of a vector; minus infinity or NaN where entries are infinite or NaN.
+
+    Args:
+        log_density: of vectors of finite entries.
+        value: the vector.
+        inside: any point of the support, evaluated in the place of an infinite one, so that no
+            gradient is NaN.
+    """
     finite = jnp.all(jnp.isfinite(value))
     at_value = log_density(jnp.where(finite, value, inside))
     return jnp.where(finite, at_value, jnp.sum(log_zero(value)))
