@@ -4,7 +4,7 @@ The latent is a label k of three and, in the mixed model, a number z given k. Ex
 are sums, those over z Gauss-Hermite quadrature, which is exact to rounding here.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -136,23 +136,28 @@ def exact_bound(model, params, alpha=0.0, stopped=False):
 
 def estimates(objective, model, params, size=20_000, seed=1, settings=None, **options):
     """Independent estimates, and gradients of their surrogates, in float64 numpy."""
+    one = _compiled(objective, model, tuple(options.items()))
+    keys = jax.random.split(jax.random.key(seed), size)
+    settings = jax.tree.map(jnp.float32, settings)
+    return jax.tree.map(np.float64, jax.device_get(one(params, settings, keys)))
 
+
+@cache
+def _compiled(objective, model, options):
     # All numbers are arguments, so that other numbers are the same program; and as estimates have
     # standard errors, it is not optimised.
     @partial(jax.jit, compiler_options=RUN_ONCE)
     @partial(jax.vmap, in_axes=(None, None, 0))
     def one(params, settings, key):
         def surrogate(params):
-            given = options if settings is None else options | {"settings": settings}
+            given = dict(options) if settings is None else {**dict(options), "settings": settings}
             estimate = objective(model, params, EXAMPLE, key=key, **given)
             return estimate.surrogate, estimate
 
         gradient, estimate = jax.grad(surrogate, has_aux=True)(params)
         return estimate, gradient
 
-    keys = jax.random.split(jax.random.key(seed), size)
-    settings = jax.tree.map(jnp.float32, settings)
-    return jax.tree.map(np.float64, one(params, settings, keys))
+    return one
 
 
 def errors(samples, exact):

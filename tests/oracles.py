@@ -1,8 +1,9 @@
 """What every family is tested by: oracles in many digits, tests of samples, exact gradients.
 
 A family's test states its parameters (ten settings or more), its log-density in mpmath, and the
-closed forms of its moments; these functions do the rest. All settings are the rows of one batch of
-a fixed size, so that the checks of a family share one program for each precision.
+closed forms of its moments; these functions do the rest. Settings and points are the rows and
+columns of tables of a fixed size, so that the checks of a family share one program for each
+precision.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +23,12 @@ TOLERANCES = {jnp.float32: 1e-5, jnp.float64: 1e-11}
 GRADIENT_TOLERANCES = {jnp.float32: 2e-5, jnp.float64: 1e-10}
 """Of max(1, |exact derivative|); a derivative adds a rounding of its own to the density's."""
 
+SUM_ROUNDING = 4e-6
+"""Of float32, in sums of some six terms of at most five nats each, which may cancel."""
+
 STATISTICS = ("mean", "variance", "mode", "entropy")
 ROWS, POINTS = 12, 16
-"""Batches are filled up to multiples of these numbers of settings and of points."""
+"""Settings and points of one table; more of them take several, and fewer are filled up."""
 
 Settings = Sequence[tuple[float, ...]]
 
@@ -49,6 +53,11 @@ def assert_near(got, exact, tolerance, what=""):
     assert np.all(error <= allowed), (
         f"{what} {worst}: got {got.flat[worst]!r}, exact {exact.flat[worst]!r}"
     )
+
+
+def assert_alike(first, second):
+    """The same numbers, which two programs may have rounded differently."""
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6), first, second)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -79,10 +88,9 @@ def columns(settings: Settings, dtype, repeats: int = 1) -> tuple[np.ndarray, ..
     )
 
 
-def _batch(settings: Settings, dtype) -> tuple[tuple[np.ndarray, ...], list[list[float]]]:
-    """Columns of a full batch, and the parameters of each setting as they are held."""
-    held = np.stack(columns(settings, dtype), axis=1).astype(np.float64).tolist()
-    return columns(_filled(settings, ROWS), dtype), held
+def _held(settings: Settings, dtype) -> list[list[float]]:
+    """The parameters of each setting as they are held in a precision."""
+    return np.stack(columns(settings, dtype), axis=1).astype(np.float64).tolist()
 
 
 def _points(values: Callable, held: list[list[float]], dtype) -> list[np.ndarray]:
@@ -104,10 +112,22 @@ def tabulate(
         For each setting its rows of each array, in float64.
     """
     width = POINTS * -(-max(map(len, points)) // POINTS)
-    full = [_filled(row, width) if len(row) < width else list(row) for row in points]
-    grid = np.asarray(_filled(full, ROWS), dtype)
-    found = jax.device_get(function(_batch(settings, dtype)[0], grid))
-    arrays = found if isinstance(found, tuple) else (found,)
+    rows = columns(_filled(settings, ROWS), dtype)
+    grid = np.asarray(_filled([_filled(list(row), width) for row in points], ROWS), dtype)
+
+    def block(start, left):
+        ours = slice(start, start + ROWS), slice(left, left + POINTS)
+        found = jax.device_get(function(tuple(row[ours[0]] for row in rows), grid[ours]))
+        return found if isinstance(found, tuple) else (found,)
+
+    bands = [
+        [np.concatenate(parts, axis=1) for parts in zip(*band, strict=True)]
+        for band in (
+            [block(start, left) for left in range(0, width, POINTS)]
+            for start in range(0, len(grid), ROWS)
+        )
+    ]
+    arrays = [np.concatenate(parts) for parts in zip(*bands, strict=True)]
     assert all(array.dtype == dtype for array in arrays)
     return [
         tuple(np.float64(array[row, : len(at)]) for array in arrays)
@@ -151,7 +171,7 @@ def check_log_prob(
     """
     for dtype, tolerance in TOLERANCES.items():
         with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(digits):
-            _, held = _batch(settings, dtype)
+            held = _held(settings, dtype)
             points = _points(values, held, dtype)
             table = tabulate(log_prob_and_scores(make), settings, points, dtype)
             for (got, *_), at, parameters in zip(table, points, held, strict=True):
@@ -180,7 +200,7 @@ def check_log_prob_gradient(
     """
     for dtype, tolerance in GRADIENT_TOLERANCES.items():
         with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
-            _, held = _batch(settings, dtype)
+            held = _held(settings, dtype)
             points = _points(values, held, dtype)
             table = tabulate(log_prob_and_scores(make), settings, points, dtype)
             for (_, *got), at, parameters in zip(table, points, held, strict=True):
@@ -230,8 +250,15 @@ def _statistics(make: Callable) -> Callable:
 
 @cache
 def _computed(make: Callable, settings: tuple, dtype) -> dict[str, np.ndarray]:
-    found = jax.device_get(_statistics(make)(*_batch(settings, dtype)[0]))
-    return {name: np.float64(array[: len(settings)]) for name, array in found.items()}
+    rows = columns(_filled(settings, ROWS), dtype)
+    blocks = [
+        jax.device_get(_statistics(make)(*[row[start : start + ROWS] for row in rows]))
+        for start in range(0, len(rows[0]), ROWS)
+    ]
+    return {
+        name: np.float64(np.concatenate([block[name] for block in blocks]))[: len(settings)]
+        for name in blocks[0]
+    }
 
 
 def check_closed_form(
@@ -240,7 +267,7 @@ def check_closed_form(
     """One of ``STATISTICS`` against mpmath in both precisions, relative to its size if asked."""
     for dtype, tolerance in TOLERANCES.items():
         with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
-            _, held = _batch(settings, dtype)
+            held = _held(settings, dtype)
             computed = _computed(make, tuple(settings), dtype)[statistic]
             for got, parameters in zip(computed, held, strict=True):
                 value = float(exact(*map(mpmath.mpf, parameters)))
@@ -254,6 +281,11 @@ def draws(make: Callable, settings: Settings, number: int = 20_000, seed: int = 
     # The program that the gradients of samples are checked by.
     events = _events(sampler_with_slopes(make), settings, number, seed)
     return np.stack([np.float64(sample) for sample, *_ in events])
+
+
+def counts_drawn(make: Callable, settings: Settings, number: int, seed: int = 0) -> list:
+    """The same of a distribution of counts, whose samples have no derivatives."""
+    return _events(sampler(make), settings, number, seed)
 
 
 def _events(sample: Callable, settings: Settings, number: int, seed: int) -> list:
@@ -275,7 +307,7 @@ def check_kolmogorov_smirnov(
     seed: int = 0,
 ):
     """Samples against ``cdf(x, *stored parameters)``, a function of numpy arrays."""
-    _, held = _batch(settings, np.float32)
+    held = _held(settings, np.float32)
     for sample, parameters in zip(draws(make, settings, number, seed), held, strict=True):
         p = stats.kstest(sample, lambda x, at=parameters: cdf(x, *at)).pvalue
         assert p > level, f"{parameters}: p = {p}"
@@ -290,8 +322,8 @@ def check_chi_squared(
     seed: int = 0,
 ):
     """Samples of counts against ``pmf(k, *stored parameters)``; cells expect five or more."""
-    _, held = _batch(settings, np.float32)
-    for row, parameters in zip(_events(sampler(make), settings, number, seed), held, strict=True):
+    held = _held(settings, np.float32)
+    for row, parameters in zip(counts_drawn(make, settings, number, seed), held, strict=True):
         sample = row.astype(np.int64)
         low, high = sample.min(), sample.max()
         counts = np.bincount(sample - low)

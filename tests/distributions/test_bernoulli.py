@@ -127,7 +127,7 @@ def test_samples_pass_chi_squared():
         4,
         2,
         1,
-    ]  # of the joint law, so that independence is tested too
+    ]  # of the joint distribution, so that independence is tested too
     events = jnp.array(list(product([0.0, 1.0], repeat=3)))
     expected = 20_000 * np.exp(np.float64(jax.vmap(bernoulli.log_prob)(events)))
     counts = np.bincount(cells, minlength=8)
@@ -145,9 +145,9 @@ def test_mode_is_the_more_probable_value():
 
 
 def test_rare_events_are_rare_in_half_precision():
-    law = Bernoulli(jnp.full(1_000_000, np.log(0.001), jnp.bfloat16))
-    sample = law.sample(jax.random.key(0))
+    distribution = Bernoulli(jnp.full(1_000_000, np.log(0.001), jnp.bfloat16))
+    sample = distribution.sample(jax.random.key(0))
     assert sample.dtype == jnp.bfloat16
-    probability = special.expit(np.float64(law.logits[0]))
+    probability = special.expit(np.float64(distribution.logits[0]))
     error = np.mean(np.float64(sample)) - probability
     assert abs(error) < 4 * np.sqrt(probability / 1_000_000)

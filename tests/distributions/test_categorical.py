@@ -83,7 +83,7 @@ def test_samples_pass_chi_squared():
     cells = np.argmax(np.asarray(samples), axis=-1) @ [
         3,
         1,
-    ]  # of the joint law: the factors are independent
+    ]  # of the joint distribution: the factors are independent
     expected = 20_000 * np.outer(*np.float64(categorical.mean)).ravel()
     counts = np.bincount(cells, minlength=9)
     assert stats.chisquare(counts, expected * 20_000 / expected.sum()).pvalue > 1e-3

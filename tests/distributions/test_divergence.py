@@ -1,7 +1,10 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import SUM_ROUNDING
 from scipy import integrate, special, stats
 
 from jaxvae.distributions import (
@@ -32,11 +35,23 @@ NORMALS = [
 LOGITS = np.float32([-1e4, -105.0, -20.0, -1.0, 0.0, 0.01, 2.5, 30.0, 1e4])
 
 
+divergence_of, by_factor = jax.jit(kl_divergence), jax.jit(kl_by_factor)
+each_divergence = jax.jit(jax.vmap(kl_divergence))
+
+
+@partial(jax.jit, static_argnums=3)
+def monte_carlo(q, p, keys, num_samples):
+    estimate = partial(kl_monte_carlo, q, p, num_samples=num_samples)
+    return jax.vmap(lambda key: estimate(key=key))(keys)
+
+
 def random_pairs(family, size=500):
     """Distributions q and p with three components each, stacked."""
-    arrays = 3.0 * jax.random.normal(jax.random.key(0), (4, size, 3))
+    draws = np.asarray(jax.random.normal(jax.random.key(0), (4, size, 3)))
+    arrays = [jnp.asarray(np.float32(3.0) * draw) for draw in draws]
     if family is Normal:
-        return Normal(arrays[0], arrays[1] / 3), Normal(arrays[2], arrays[3] / 3)
+        scales = [jnp.asarray(draw) for draw in draws[1::2]]
+        return Normal(arrays[0], scales[0]), Normal(arrays[2], scales[1])
     return family(arrays[0]), family(arrays[1])
 
 
@@ -58,25 +73,25 @@ def test_normals_agree_with_quadrature(q_scale, p_scale, distance):
     exact, _ = integrate.quad(integrand, -14, 14, points=[0], epsabs=0, epsrel=1e-10)
     # Next to q = p the closed form is a difference of terms of order log(sigma_p / sigma_q).
     rounding = 2e-7 * abs(float(q.log_scale - p.log_scale))
-    np.testing.assert_allclose(kl_divergence(q, p), exact, rtol=2e-6, atol=rounding + 1e-12)
+    np.testing.assert_allclose(divergence_of(q, p), exact, rtol=2e-6, atol=rounding + 1e-12)
 
 
 def test_with_a_standard_prior_it_is_the_formula_of_exercise_12():
     loc, log_scale = jax.random.normal(jax.random.key(1), (2, 4, 5))
     m, s = np.float64(loc), np.exp(np.float64(log_scale))
     exact = 0.5 * np.sum(s**2 + m**2 - 1 - np.log(s**2))
-    got = kl_divergence(Normal(loc, log_scale), Normal.standard((4, 5)))
-    np.testing.assert_allclose(got, exact, rtol=1e-6)
+    got = divergence_of(Normal(loc, log_scale), Normal.standard((4, 5)))
+    np.testing.assert_allclose(got, exact, rtol=1e-6, atol=SUM_ROUNDING)
 
 
 def test_a_posterior_of_scale_1e_minus_20_costs_its_log_scale():
-    got = kl_divergence(Normal(jnp.zeros(3), jnp.full(3, -46.0)), Normal.standard((3,)))
+    got = divergence_of(Normal(jnp.zeros(3), jnp.full(3, -46.0)), Normal.standard((3,)))
     np.testing.assert_allclose(got, 3 * (46.0 - 0.5), rtol=1e-6)
 
 
 def test_bernoullis_agree_with_enumeration():
     q, p = (grid.ravel() for grid in np.meshgrid(LOGITS, LOGITS))
-    got = kl_by_factor(Bernoulli(jnp.asarray(q)), Bernoulli(jnp.asarray(p)))
+    got = by_factor(Bernoulli(jnp.asarray(q)), Bernoulli(jnp.asarray(p)))
     q, p = np.float64(q), np.float64(p)
     exact = sum(
         special.expit(sign * q) * (np.logaddexp(0, -sign * p) - np.logaddexp(0, -sign * q))
@@ -88,7 +103,7 @@ def test_bernoullis_agree_with_enumeration():
 def test_categoricals_agree_with_enumeration():
     arrays = jax.random.normal(jax.random.key(2), (2, 6, 4))
     arrays = arrays * jnp.array([0.1, 1.0, 10.0, 100.0, 1e3, 1e4])[None, :, None]
-    got = kl_by_factor(Categorical(arrays[0]), Categorical(arrays[1]))
+    got = by_factor(Categorical(arrays[0]), Categorical(arrays[1]))
     log_q, log_p = special.log_softmax(np.float64(arrays), axis=-1)
     exact = np.sum(np.exp(log_q) * (log_q - log_p), axis=-1)
     np.testing.assert_allclose(got, exact, rtol=1e-6, atol=1e-7)
@@ -97,29 +112,29 @@ def test_categoricals_agree_with_enumeration():
 
 @every_family
 def test_factors_add_up_to_the_divergence(family):
-    q, p = (jax.tree.map(lambda leaf: leaf[:2], pair) for pair in random_pairs(family))
-    factors = kl_by_factor(q, p)
+    q, p = (jax.tree.map(lambda leaf: np.asarray(leaf)[:2], pair) for pair in random_pairs(family))
+    factors = by_factor(q, p)
     assert factors.shape == ((2,) if family is Categorical else (2, 3))
-    np.testing.assert_allclose(kl_divergence(q, p), factors.sum(), rtol=1e-6)
+    np.testing.assert_allclose(divergence_of(q, p), factors.sum(), rtol=1e-6, atol=SUM_ROUNDING)
 
 
 @every_family
 def test_it_is_positive_and_vanishes_only_at_equality(family):
     q, p = random_pairs(family)
-    assert np.all(jax.vmap(kl_divergence)(q, p) > 0)
-    np.testing.assert_array_equal(jax.vmap(kl_divergence)(q, q), np.zeros(500))
+    assert np.all(each_divergence(q, p) > 0)
+    np.testing.assert_array_equal(each_divergence(q, q), np.zeros(500))
 
 
 def test_it_vanishes_exactly_at_equality_for_extreme_parameters():
     extreme = jnp.array([-1e4, -105.0, 0.0, 1e4])
     for q in (Normal(extreme, extreme / 300), Bernoulli(extreme), Categorical(extreme)):
-        assert float(kl_divergence(q, q)) == 0.0
+        assert float(divergence_of(q, q)) == 0.0
 
 
 @every_family
 def test_its_gradient_vanishes_at_equality(family):
     q, _ = random_pairs(family)
-    gradient = jax.vmap(jax.grad(kl_divergence))(q, q)
+    gradient = jax.jit(jax.vmap(jax.grad(kl_divergence)))(q, q)
     for leaf in jax.tree.leaves(gradient):
         np.testing.assert_allclose(leaf, np.zeros((500, 3)), atol=1e-6)
 
@@ -133,21 +148,21 @@ def test_it_is_invariant_under_relabelling_of_events(name):
         "shifted logits": (Categorical, lambda d: Categorical(d.logits + 5)),
     }[name]
     q, p = random_pairs(family)
-    divergence = jax.vmap(kl_divergence)
-    changed = divergence(change(q), change(p))
-    np.testing.assert_allclose(divergence(q, p), changed, rtol=1e-4, atol=1e-5)
+    changed = each_divergence(change(q), change(p))
+    np.testing.assert_allclose(each_divergence(q, p), changed, rtol=1e-4, atol=1e-5)
 
 
 @every_family
 def test_monte_carlo_is_unbiased_and_its_variance_falls_with_the_samples(family):
-    q, p = (jax.tree.map(lambda leaf: leaf[3] / 3, pair) for pair in random_pairs(family))
+    q, p = (
+        jax.tree.map(lambda leaf: np.asarray(leaf)[3] / np.float32(3), pair)
+        for pair in random_pairs(family)
+    )
     variances = []
     for num_samples in (1, 8):
         keys = jax.random.split(jax.random.key(num_samples), 20_000)
-        estimates = jax.vmap(
-            lambda key, n=num_samples: kl_monte_carlo(q, p, key=key, num_samples=n)
-        )(keys)
-        error = np.mean(np.float64(estimates)) - kl_divergence(q, p)
+        estimates = np.float64(monte_carlo(q, p, keys, num_samples))
+        error = np.mean(np.float64(estimates)) - divergence_of(q, p)
         assert abs(error) < 4 * np.std(estimates) / np.sqrt(20_000)
         variances.append(np.var(estimates))
     np.testing.assert_allclose(variances[0] / variances[1], 8, rtol=0.15)

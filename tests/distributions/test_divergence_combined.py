@@ -2,12 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import SUM_ROUNDING
 
 from jaxvae.distributions import (
     Categorical,
     Delta,
-    Dirichlet,
-    Gamma,
+    Exponential,
     Joint,
     Normal,
     Product,
@@ -18,6 +18,8 @@ from jaxvae.distributions import (
     kl_monte_carlo,
 )
 
+divergence_of, by_factor = jax.jit(kl_divergence), jax.jit(kl_by_factor)
+
 
 def arrays(seed, *shapes):
     random = np.random.default_rng(seed)
@@ -25,8 +27,8 @@ def arrays(seed, *shapes):
 
 
 def mixed(seed):
-    a, b, c, d, e = arrays(seed, (2, 3), (2, 3), (4,), (4,), (2, 5))
-    return Product((Normal(a, b), Gamma(c, d), Dirichlet(e)))
+    a, b, c, d = arrays(seed, (2, 3), (2, 3), (4,), (2, 5))
+    return Product((Normal(a, b), Exponential(c), Categorical(d)))
 
 
 def joint(seed):
@@ -43,45 +45,47 @@ def estimate(q, p, number=20_000):
 def test_that_of_independent_parts_is_the_sum_of_theirs_in_one_row():
     q, p = mixed(0), mixed(1)
     pairs = list(zip(q.factors, p.factors, strict=True))
-    factors = kl_by_factor(q, p)
+    factors = by_factor(q, p)
     assert has_closed_form(q, p)
     assert factors.shape == (2 * 3 + 4 + 2,)
-    np.testing.assert_allclose(factors, np.concatenate([kl_by_factor(*x).ravel() for x in pairs]))
-    np.testing.assert_allclose(kl_divergence(q, p), sum(kl_divergence(*x) for x in pairs), 1e-6)
+    np.testing.assert_allclose(factors, np.concatenate([by_factor(*x).ravel() for x in pairs]))
+    np.testing.assert_allclose(
+        divergence_of(q, p), sum(divergence_of(*x) for x in pairs), rtol=1e-6, atol=SUM_ROUNDING
+    )
 
 
 @pytest.mark.parametrize("make", [mixed, joint])
 def test_it_is_the_mean_log_ratio_and_vanishes_at_equality(make):
     q, p = make(2), make(3)
     mean, standard_error = estimate(q, p)
-    assert abs(mean - float(kl_divergence(q, p))) < 4 * standard_error
-    np.testing.assert_allclose(kl_divergence(q, q), 0.0, atol=1e-6)
+    assert abs(mean - float(divergence_of(q, p))) < 4 * standard_error
+    np.testing.assert_allclose(divergence_of(q, q), 0.0, atol=1e-6)
 
 
 def test_that_of_label_and_value_is_by_the_chain_rule():
     q, p = joint(4), joint(5)
     weights = np.exp(np.float64(q.label.log_probs))
-    of_values = jax.vmap(kl_divergence)(q.components, p.components)
-    exact = float(kl_divergence(q.label, p.label)) + weights @ np.float64(of_values)
-    assert kl_by_factor(q, p).shape == ()
-    np.testing.assert_allclose(kl_by_factor(q, p), exact, rtol=1e-6)
+    of_values = jax.jit(jax.vmap(kl_divergence))(q.components, p.components)
+    exact = float(divergence_of(q.label, p.label)) + weights @ np.float64(of_values)
+    assert by_factor(q, p).shape == ()
+    np.testing.assert_allclose(by_factor(q, p), exact, rtol=1e-6, atol=SUM_ROUNDING)
 
 
 def test_a_label_without_weight_may_have_an_infinite_divergence():
     label = Categorical(jnp.array([0.0, -200.0]))
     narrow = Uniform(jnp.array([0.0, 5.0]), jnp.zeros(2))
     wide = Uniform(jnp.array([-1.0, 8.0]), jnp.full(2, 2.0))
-    assert float(kl_divergence(Joint(label, narrow), Joint(label, wide))) == 2.0
+    assert float(divergence_of(Joint(label, narrow), Joint(label, wide))) == 2.0
     even = Categorical(jnp.zeros(2))
-    assert float(kl_divergence(Joint(even, narrow), Joint(even, wide))) == np.inf
+    assert float(divergence_of(Joint(even, narrow), Joint(even, wide))) == np.inf
 
 
 def test_combinators_hold_one_another():
     q, p = (Product((joint(seed), mixed(seed))) for seed in (6, 7))
-    parts = [kl_divergence(a, b) for a, b in zip(q.factors, p.factors, strict=True)]
-    np.testing.assert_allclose(jax.jit(kl_divergence)(q, p), sum(parts), rtol=1e-6)
-    gradient = jax.grad(kl_divergence)(q, p)
-    expected = jax.grad(kl_divergence)(q.factors[0], p.factors[0])
+    parts = [divergence_of(a, b) for a, b in zip(q.factors, p.factors, strict=True)]
+    np.testing.assert_allclose(divergence_of(q, p), sum(parts), rtol=1e-6, atol=SUM_ROUNDING)
+    gradient_of = jax.jit(jax.grad(kl_divergence))
+    gradient, expected = gradient_of(q, p), gradient_of(q.factors[0], p.factors[0])
     np.testing.assert_allclose(
         gradient.factors[0].components.loc, expected.components.loc, rtol=1e-5, atol=1e-6
     )

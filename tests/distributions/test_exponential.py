@@ -34,12 +34,12 @@ def test_moments_and_entropy_are_their_closed_forms():
 
 def test_the_cdf_is_that_of_scipy_and_its_slope_the_density_from_zero_on():
     for (log_rate,) in SETTINGS:
-        law = Exponential(jnp.float32(log_rate))
-        at = jnp.float32([-1.0, 0.0, 1e-6, 0.5, 3.0]) * jnp.exp(-law.log_rate)
-        exact = stats.expon.cdf(np.float64(at), scale=np.exp(-np.float64(law.log_rate)))
-        np.testing.assert_allclose(jax.vmap(law.cdf)(at), exact, rtol=1e-5)
-        density = np.exp(jax.vmap(law.log_prob)(at))
-        np.testing.assert_allclose(jax.vmap(jax.grad(law.cdf))(at), density, rtol=1e-5)
+        distribution = Exponential(jnp.float32(log_rate))
+        at = jnp.float32([-1.0, 0.0, 1e-6, 0.5, 3.0]) * jnp.exp(-distribution.log_rate)
+        exact = stats.expon.cdf(np.float64(at), scale=np.exp(-np.float64(distribution.log_rate)))
+        np.testing.assert_allclose(jax.vmap(distribution.cdf)(at), exact, rtol=1e-5)
+        density = np.exp(jax.vmap(distribution.log_prob)(at))
+        np.testing.assert_allclose(jax.vmap(jax.grad(distribution.cdf))(at), density, rtol=1e-5)
 
 
 @every_size

@@ -7,6 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 from oracles import TOLERANCES, assert_near
+from samplers import RUN_ONCE
 
 from jaxvae.distributions import (
     LowRankNormal,
@@ -33,7 +34,7 @@ from_covariance = jax.jit(jax.vmap(MultivariateNormal.from_covariance))
 gradient = jax.jit(jax.vmap(jax.grad(kl_divergence, (0, 1))))
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=RUN_ONCE)
 @partial(jax.vmap, in_axes=(None, None, 0))
 def monte_carlo(q, p, key):
     return kl_monte_carlo(q, p, key=key, num_samples=1)
@@ -50,18 +51,18 @@ def batch(family, seed, dtype, scale=1.0, spread=1.0):
 
 
 def member(stacked, index):
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], stacked)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[index]), stacked)
 
 
-def exact_moments(law):
+def exact_moments(distribution):
     """The mean and the covariance in mpmath, from the stored parameters."""
-    loc, log_scale, *rest = [np.float64(leaf) for leaf in jax.tree.leaves(law)]
+    loc, log_scale, *rest = [np.float64(leaf) for leaf in jax.tree.leaves(distribution)]
     root = mpmath.diag([mpmath.exp(x) for x in log_scale.tolist()])
-    if isinstance(law, MultivariateNormal):
+    if isinstance(distribution, MultivariateNormal):
         for i, j, entry in zip(*np.tril_indices(len(loc), -1), rest[0].tolist(), strict=True):
             root[int(i), int(j)] = entry
     covariance = root * root.T
-    if isinstance(law, LowRankNormal):
+    if isinstance(distribution, LowRankNormal):
         factor = mpmath.matrix(rest[0].tolist())
         covariance += factor * factor.T
     return mpmath.matrix(loc.tolist()), covariance
@@ -78,9 +79,9 @@ def exact_divergence(q, p):
     return float((trace - product.rows + square + ratio) / 2)
 
 
-def numpy_moments(law):
+def numpy_moments(distribution):
     with mpmath.workdps(40):
-        loc, covariance = exact_moments(law)
+        loc, covariance = exact_moments(distribution)
         return np.array(loc.tolist(), np.float64)[:, 0], np.array(covariance.tolist(), np.float64)
 
 

@@ -27,7 +27,7 @@ SETTINGS = [
     (1e-4, -3.0),
     (40.0, 5.0),
 ]
-# Single precision holds a location of 3 with steps of 2e-7: no narrower law is sampled there.
+# Single precision holds a location of 3 with steps of 2e-7: nothing narrower is sampled there.
 SAMPLED = [(m if b > -20 else 0.0, b) for m, b in SETTINGS]
 
 

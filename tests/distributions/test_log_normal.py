@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 from oracles import (
+    assert_alike,
     check_closed_form,
     check_kolmogorov_smirnov,
     check_log_prob,
@@ -64,11 +65,11 @@ def test_samples_and_cdf_are_those_of_scipy(number):
     def cdf(x, loc, log_scale):
         return stats.lognorm.cdf(x, np.exp(log_scale), scale=np.exp(loc))
 
-    # Narrower ones have too few float32 numbers for a test of a continuous law.
+    # Narrower ones have too few float32 numbers for a test of a continuous distribution.
     check_kolmogorov_smirnov(LogNormal, [s for s in SETTINGS if s[1] > -4], cdf, number=number)
     x = jnp.array([-1.0, 0.0, 0.2, 1.0, 9.0])
-    law = LogNormal(jnp.full(5, 0.3), jnp.full(5, 0.2))
-    np.testing.assert_allclose(law.cdf(x), cdf(np.float64(x), 0.3, 0.2), 1e-5)
+    distribution = LogNormal(jnp.full(5, 0.3), jnp.full(5, 0.2))
+    np.testing.assert_allclose(distribution.cdf(x), cdf(np.float64(x), 0.3, 0.2), 1e-5)
 
 
 @every_size
@@ -82,11 +83,11 @@ def test_gradients_of_expectations_are_those_of_the_closed_form(number):
 
 
 def test_the_noise_gives_event_and_density_together():
-    law = LogNormal(jnp.array([0.3, -2.0]), jnp.array([0.2, -4.0]))
-    noise = law.noise.sample(jax.random.key(0))
-    value, log_prob = law.transform_and_log_prob(noise)
-    np.testing.assert_array_equal(value, law.transform(noise))
-    np.testing.assert_allclose(log_prob, law.log_prob(value), 1e-5)
+    distribution = LogNormal(jnp.array([0.3, -2.0]), jnp.array([0.2, -4.0]))
+    noise = distribution.noise.sample(jax.random.key(0))
+    value, log_prob = distribution.transform_and_log_prob(noise)
+    assert_alike(value, distribution.transform(noise))
+    np.testing.assert_allclose(log_prob, distribution.log_prob(value), 1e-5)
     # Of the event exp(200) nothing is left, of its density everything.
     far = LogNormal(jnp.array([200.0]), jnp.array([0.0]))
     exact = -200.0 - 0.5 * np.log(2 * np.pi)

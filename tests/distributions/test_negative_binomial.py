@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,11 @@ from oracles import (
     check_chi_squared,
     check_closed_form,
     check_log_prob,
+    columns,
+    counts_drawn,
     every_size,
-    stored,
+    log_prob_and_scores,
+    tabulate,
 )
 from scipy import stats
 
@@ -78,22 +82,21 @@ def mass(k, log_mean, log_theta):
     return stats.nbinom.pmf(k, theta, 1.0 / (1.0 + np.exp(log_mean - log_theta)))
 
 
-def check_derivatives(differentiate, settings, values, exact, scale):
-    """Derivatives against mpmath, in units of ``scale(*stored parameters)`` or of their own."""
+def check_gradients(settings, values, scale):
+    """Scores against mpmath, in units of ``scale(*stored parameters)`` or of their own."""
     for dtype, tolerance in TOLERANCES.items():
-        with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
-            by_parameter = jax.jit(jax.vmap(differentiate(lambda d, x: d.log_prob(x)), (None, 0)))
-            for parameters in settings:
-                distribution = NegativeBinomial(*[jnp.asarray(p, dtype) for p in parameters])
-                held = stored(distribution)
-                points = jnp.asarray(values(*held), dtype)
-                got = np.stack(jax.tree.leaves(by_parameter(distribution, points)), -1)
+        with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(max(60, mpmath.mp.dps)):
+            held = np.stack(columns(settings, dtype), axis=1).astype(np.float64).tolist()
+            points = [np.asarray(values(*parameters), dtype) for parameters in held]
+            table = tabulate(log_prob_and_scores(NegativeBinomial), settings, points, dtype)
+            for (_, *got, _), at, parameters in zip(table, points, held, strict=True):
                 wanted = [
-                    [float(d) for d in exact(mpmath.mpf(float(x)), *map(mpmath.mpf, held))]
-                    for x in np.asarray(points)
+                    [float(d) for d in gradient(mpmath.mpf(float(x)), *map(mpmath.mpf, parameters))]
+                    for x in at
                 ]
-                unit = np.array(scale(*held))
-                assert_near(got / unit, wanted / unit, tolerance, f"{parameters} at {points}")
+                unit = np.array(scale(*parameters))
+                what = f"{parameters} at {at}"
+                assert_near(np.stack(got, -1) / unit, wanted / unit, tolerance, what)
 
 
 def test_log_prob_is_exact_from_the_mode_into_the_tails():
@@ -109,13 +112,28 @@ def test_gradients_are_exact():
         deviation = np.exp(0.5 * (log_mean - np.logaddexp(0.0, log_mean - log_theta)))
         return max(1.0, deviation), 1.0
 
-    check_derivatives(jax.grad, SETTINGS, counts, gradient, scale)
+    check_gradients(SETTINGS, counts, scale)
 
 
 def test_hessians_are_exact_at_ordinary_parameters():
     settings = itertools.product((-3.0, -1.0, 0.0, 1.5, 3.0, 6.0), (-4.0, 0.0, 2.0, 5.0, 9.0))
-    values = [0, 1, 2, 7, 30, 400]
-    check_derivatives(jax.hessian, settings, lambda *_: values, hessian, lambda *_: np.ones(4))
+    settings, values = list(settings), [0, 1, 2, 7, 30, 400]
+
+    @jax.jit
+    @partial(jax.vmap, in_axes=(0, None))
+    @partial(jax.vmap, in_axes=(None, 0))
+    def hessians(parameters, x):
+        rows = jax.hessian(lambda p: NegativeBinomial(*p).log_prob(x))(parameters)
+        return jnp.stack([*rows[0], *rows[1]])
+
+    for dtype, tolerance in TOLERANCES.items():
+        with jax.enable_x64(dtype == jnp.float64), mpmath.workdps(60):
+            parameters = columns(settings, dtype)
+            got = np.float64(hessians(parameters, np.asarray(values, dtype)))
+            for row, held in zip(got, zip(*parameters, strict=True), strict=True):
+                where = [mpmath.mpf(float(p)) for p in held]
+                wanted = [[float(d) for d in hessian(mpmath.mpf(x), *where)] for x in values]
+                assert_near(row, wanted, tolerance, f"{held}")
 
 
 def test_every_network_output_is_scored():
@@ -123,7 +141,7 @@ def test_every_network_output_is_scored():
     # theta + mu takes 44 digits at opposite ends, and so does the difference of digammas.
     check_log_prob(NegativeBinomial, EXTREMES, lambda *_: values, log_mass, digits=120)
     with mpmath.workdps(120):
-        check_derivatives(jax.grad, EXTREMES, lambda *_: values, gradient, lambda *_: np.ones(2))
+        check_gradients(EXTREMES, lambda *_: values, lambda *_: np.ones(2))
 
 
 def test_parameters_beyond_the_range_are_its_end():
@@ -162,14 +180,15 @@ def test_masses_sum_to_one():
         assert abs(float(jnp.sum(mass_of(distribution, x))) - 1.0) < 1e-5
 
 
-def test_scores_of_samples_average_to_zero():
-    sample = jax.jit(NegativeBinomial.sample)
-    differentiate = jax.jit(jax.grad(lambda d, x: d.log_prob(x)))
-    for parameters in ((-1.0, 0.5), (2.0, -1.0), (5.0, 3.0), (12.0, 6.0)):
-        distribution = NegativeBinomial(*[jnp.full(100_000, p) for p in parameters])
-        scores = differentiate(distribution, sample(distribution, jax.random.key(1)))
-        for score in map(np.float64, jax.tree.leaves(scores)):
-            assert abs(score.mean()) < 4 * score.std() / np.sqrt(100_000)
+@every_size
+def test_scores_of_samples_average_to_zero(number):
+    differentiate = jax.jit(jax.grad(lambda p, x: NegativeBinomial(*p).log_prob(x)))
+    settings = [(-1.0, 0.5), (2.0, -1.0), (5.0, 3.0), (12.0, 6.0)]
+    samples = counts_drawn(NegativeBinomial, settings, number, seed=1)
+    for parameters, sample in zip(settings, samples, strict=True):
+        scores = differentiate(columns([parameters], np.float32, number), np.float32(sample))
+        for score in map(np.float64, scores):
+            assert abs(score.mean()) < 4 * score.std() / np.sqrt(number)
 
 
 def test_moments_and_mode_are_their_closed_forms():

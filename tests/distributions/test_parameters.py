@@ -26,27 +26,29 @@ def test_numpy_parameters_are_those_of_jax(name):
     """Without float64 in JAX, NumPy's default type is taken down to float32."""
     family = FAMILIES[name]
     doubles, singles = family(np.zeros(3)), family(jnp.zeros(3))
-    drawn, same = (jax.jit(law.sample)(jax.random.key(0)) for law in (doubles, singles))
+    drawn, same = (
+        jax.jit(distribution.sample)(jax.random.key(0)) for distribution in (doubles, singles)
+    )
     assert drawn.dtype == jnp.float32
     np.testing.assert_array_equal(drawn, same)
     np.testing.assert_array_equal(doubles.log_prob(drawn), singles.log_prob(drawn))
 
 
-def test_quasi_monte_carlo_points_of_numpy_parameters_have_the_law():
+def test_quasi_monte_carlo_points_of_numpy_parameters_follow_the_distribution():
     points = sampling.quasi_monte_carlo(
         distributions.Normal(np.zeros(2), np.zeros(2)), jax.random.key(0), 512
     )
     assert stats.kstest(np.asarray(points[:, 0]), "norm").pvalue > 1e-3
 
 
-def test_numbers_make_laws_of_one_number():
-    for law in (
+def test_numbers_make_distributions_of_one_number():
+    for distribution in (
         distributions.Normal(0.0, 0.0),
         distributions.Normal(0, 0),
         distributions.Normal.from_scale(0.0, 1.0),
     ):
-        assert law.event_shape == ()
-        assert float(law.log_prob(0.5)) == pytest.approx(stats.norm.logpdf(0.5), rel=1e-6)
+        assert distribution.event_shape == ()
+        assert float(distribution.log_prob(0.5)) == pytest.approx(stats.norm.logpdf(0.5), rel=1e-6)
     assert float(
         distributions.Normal(np.zeros(2), np.zeros(2)).log_prob([0.5, 0.0])
     ) == pytest.approx(stats.norm.logpdf([0.5, 0.0]).sum(), rel=1e-6)
@@ -67,11 +69,13 @@ def test_arrays_of_integers_are_refused():
 
 
 def test_a_batch_without_vmap_is_refused_or_right():
-    """Made by ``vmap``, laws have a leading axis that only ``vmap`` takes away."""
+    """Made by ``vmap``, distributions have a leading axis that only ``vmap`` takes away."""
     factor = jax.random.normal(jax.random.key(0), (3, 2, 1))
     rows = jnp.zeros((3, 2))
     low_rank = jax.vmap(distributions.LowRankNormal)(rows, rows, factor)
-    np.testing.assert_array_equal(low_rank.variance, jax.vmap(lambda law: law.variance)(low_rank))
+    np.testing.assert_array_equal(
+        low_rank.variance, jax.vmap(lambda distribution: distribution.variance)(low_rank)
+    )
     student = jax.vmap(distributions.MultivariateStudentT)(
         rows, rows, jnp.zeros((3, 1)), jnp.ones(3)
     )

@@ -1,11 +1,15 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from samplers import RUN_ONCE
 
 from jaxvae.distributions import Bernoulli, Exponential, Gamma, Gumbel, Normal, sampling
 from jaxvae.distributions.sampling import antithetic, independent, quasi_monte_carlo
 
+quick = partial(jax.jit, compiler_options=RUN_ONCE)
 STRATEGIES = [independent, antithetic, quasi_monte_carlo]
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.__name__)
 LOC, LOG_SCALE = jnp.array([0.3, -0.5]), jnp.array([-0.5, 0.1])
@@ -25,7 +29,7 @@ def test_averages_and_their_gradients_are_unbiased(strategy):
 
     q = Normal(LOC, LOG_SCALE)
     keys = jax.random.split(jax.random.key(0), 20_000)
-    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(average), (None, 0)))(q, keys)
+    values, gradients = quick(jax.vmap(jax.value_and_grad(average), (None, 0)))(q, keys)
     assert_mean(values, np.sum(LOC**3 + 3 * LOC * SCALE**2))
     assert_mean(gradients.loc, 3 * LOC**2 + 3 * SCALE**2)
     assert_mean(gradients.log_scale, 6 * LOC * SCALE**2)
@@ -36,7 +40,7 @@ def test_averages_and_their_gradients_are_unbiased(strategy):
 def test_families_by_inversion_are_sampled_without_bias(strategy, make):
     q = make(jnp.array([[0.3, -0.4, 1.0]]))
     keys = jax.random.split(jax.random.key(1), 10_000)
-    averages = jax.jit(jax.vmap(lambda key: jnp.mean(strategy(q, key, 4), axis=0)))(keys)
+    averages = quick(jax.vmap(lambda key: jnp.mean(strategy(q, key, 4), axis=0)))(keys)
     assert averages.shape == (10_000, 1, 3)
     assert_mean(averages, np.float64(q.mean))
 
@@ -56,7 +60,7 @@ def test_quasi_monte_carlo_converges_faster_than_chance():
             events = strategy(q, key, number)
             return jnp.mean(jnp.cos(jnp.sum(events, axis=-1) + 0.3)) - jnp.cos(0.3) * jnp.exp(-1.5)
 
-        errors = jax.jit(jax.vmap(error))(jax.random.split(jax.random.key(3), 60))
+        errors = quick(jax.vmap(error))(jax.random.split(jax.random.key(3), 60))
         return np.sqrt(np.mean(np.float64(errors) ** 2))
 
     def rate(strategy):
@@ -107,7 +111,9 @@ def test_strategies_work_under_vmap_of_distributions(strategy):
         np.testing.assert_allclose(got[i], alone, 1e-6)
 
 
-def test_laws_without_a_transformation_can_only_be_drawn_independently(without_type_checks):
+def test_distributions_without_a_transformation_can_only_be_drawn_independently(
+    without_type_checks,
+):
     for q in (Bernoulli(jnp.zeros(2)), Gamma(jnp.zeros(2), jnp.zeros(2))):
         assert sampling.independent(q, jax.random.key(0), 3).shape == (3, 2)
         for strategy in (antithetic, quasi_monte_carlo):

@@ -1,4 +1,4 @@
-"""Parameters that move a support: of which laws, and why estimators must know."""
+"""Parameters that move a support: of which distributions, and why estimators must know."""
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,8 @@ def traced(make, *arrays):
     return seen[0]
 
 
-def half(law):
-    return Categorical(jnp.zeros(2)), law
+def half(distribution):
+    return Categorical(jnp.zeros(2)), distribution
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_traced_parameters_that_move_the_support_are_named(make, arrays, expecte
     assert moving_support(make(*arrays)) == ()
 
 
-LAWS = {
+CASES = {
     "Uniform": (Uniform, (0.3, 0.4)),
     "Pareto": (Pareto, (0.3, 1.4)),
     "Reciprocal": (Reciprocal, (0.3, 0.4)),
@@ -94,7 +94,7 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize(("family", "parameters"), LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize(("family", "parameters"), CASES.values(), ids=CASES)
 def test_the_score_function_is_biased_in_the_parameters_named_and_in_no_other(family, parameters):
     parameters = tuple(map(jnp.float32, parameters))
     named = {name.split(".")[1] for name in traced(family, *parameters)}
@@ -108,8 +108,8 @@ def test_the_score_function_is_biased_in_the_parameters_named_and_in_no_other(fa
         score = jax.grad(lambda q: q.log_prob(value))(q)
         return vars(jax.tree.map(lambda p, s: p - jnp.tanh(value) * s, path, score))
 
-    keys = jax.random.split(jax.random.key(0), 100_000)
-    noise = jax.vmap(family(*parameters).noise.sample)(keys)
-    for name, leaf in difference(noise).items():
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    noise = jax.jit(jax.vmap(family(*parameters).noise.sample))(keys)
+    for name, leaf in jax.device_get(difference(noise)).items():
         errors = np.abs(np.mean(leaf)) / (np.std(leaf) / np.sqrt(leaf.size))
-        assert errors > 20 if name in named else errors < 4, (name, errors)
+        assert errors > 8 if name in named else errors < 4, (name, errors)

@@ -71,7 +71,7 @@ def moments(loc, log_scale, low, high):
 
 
 def interior(loc, log_scale, low, high):
-    """Points from one bound to the other, as many standard deviations out as the law goes."""
+    """Points from one bound to the other, as many standard deviations out as there is mass."""
     scale = np.exp(log_scale)
     anchor = np.clip(loc, low, high)
     far = np.abs(anchor - loc) / scale
@@ -205,8 +205,8 @@ def test_samples_pass_kolmogorov_smirnov(number):
 @every_size
 def test_gradients_of_expectations_are_those_of_the_closed_form(number):
     def expectation(loc, log_scale, low, high):
-        law = TruncatedNormal(loc, log_scale, low, high)
-        return law.variance + law.mean**2
+        distribution = TruncatedNormal(loc, log_scale, low, high)
+        return distribution.variance + distribution.mean**2
 
     settings = [(0.0, 0.0, -1.0, 1.0), (-3.0, 0.5, 0.0, 2.0), (0.5, -1.0, -0.5, 4.0)]
     check_pathwise_gradient(TruncatedNormal, settings, expectation, lambda x: x * x, number=number)
@@ -214,8 +214,8 @@ def test_gradients_of_expectations_are_those_of_the_closed_form(number):
 
 def test_gradients_of_moments_and_entropy_are_those_of_the_closed_forms():
     def stacked(parameters):
-        law = TruncatedNormal(*parameters)
-        return jnp.stack([law.mean, law.variance, law.entropy()])
+        distribution = TruncatedNormal(*parameters)
+        return jnp.stack([distribution.mean, distribution.variance, distribution.entropy()])
 
     settings = [s for s in SETTINGS if np.all(np.isfinite(s)) and s[0] > -1e4 and s[1] < 20]
     with jax.enable_x64(True), mpmath.workdps(80):
@@ -234,26 +234,30 @@ def test_gradients_of_moments_and_entropy_are_those_of_the_closed_forms():
 @jax.jit
 @jax.vmap
 def described(parameters, at, u):
-    """The law's mean, variance, entropy, density and cdf at a point, and a quantile."""
-    law = TruncatedNormal(*parameters)
-    points = law.log_prob(at), law.cdf(at), law.transform(u)
-    return law.mean, law.variance, law.entropy(), *points
+    """The distribution's mean, variance, entropy, density and cdf at a point, and a quantile."""
+    distribution = TruncatedNormal(*parameters)
+    points = distribution.log_prob(at), distribution.cdf(at), distribution.transform(u)
+    return distribution.mean, distribution.variance, distribution.entropy(), *points
 
 
 @jax.jit
 @jax.vmap
 def described_free(loc, log_scale, at, u):
-    law = Normal(loc, log_scale)
-    points = law.log_prob(at), law.cdf(at), law.transform(law.noise.from_uniform(u))
-    return law.mean, law.variance, law.entropy(), *points
+    distribution = Normal(loc, log_scale)
+    points = (
+        distribution.log_prob(at),
+        distribution.cdf(at),
+        distribution.transform(distribution.noise.from_uniform(u)),
+    )
+    return distribution.mean, distribution.variance, distribution.entropy(), *points
 
 
 @jax.jit
 @jax.vmap
 def described_even(low, high, at, u):
-    law = Uniform.from_bounds(low, high)
-    points = law.log_prob(at), law.cdf(at), law.transform(u)
-    return law.mean, law.variance, law.entropy(), *points
+    distribution = Uniform.from_bounds(low, high)
+    points = distribution.log_prob(at), distribution.cdf(at), distribution.transform(u)
+    return distribution.mean, distribution.variance, distribution.entropy(), *points
 
 
 def test_without_bounds_it_is_the_normal_and_within_few_deviations_the_uniform():
@@ -267,7 +271,7 @@ def test_without_bounds_it_is_the_normal_and_within_few_deviations_the_uniform()
         np.testing.assert_allclose(ours, uniform, rtol=2e-6, atol=2e-6)
 
 
-def test_its_mirror_image_is_the_law_of_mirrored_samples():
+def test_its_mirror_image_is_the_distribution_of_mirrored_samples():
     loc, log_scale, low, high = (jnp.float32(column) for column in zip(*SETTINGS, strict=True))
     for u in (2.0**-20, 0.125, 0.75):
         u = jnp.full_like(loc, u)
@@ -282,9 +286,9 @@ def test_its_mirror_image_is_the_law_of_mirrored_samples():
 def test_rounding_carries_no_event_out_of_its_support():
     loc, low, log_width, log_scale = 3.0 * jax.random.normal(jax.random.key(0), (4, 10_000))
     high = low + jnp.exp(log_width)
-    law = TruncatedNormal(loc, log_scale, low, high)
+    distribution = TruncatedNormal(loc, log_scale, low, high)
     for u in (2.0**-24, 1 - 2.0**-24):
-        x = law.transform(jnp.full(10_000, u, jnp.float32))
+        x = distribution.transform(jnp.full(10_000, u, jnp.float32))
         assert np.all((low <= x) & (x <= high))
 
 

@@ -1,7 +1,8 @@
 """What each draw is credited with, number by number."""
 
+from functools import cache
+
 import jax
-import jax.numpy as jnp
 import known_draws
 import numpy as np
 import pytest
@@ -18,22 +19,30 @@ ROWS = {
 }
 
 
-def signals(objective, rows, **options):
-    """The number that the score of each draw is multiplied by, the bound's own derivative aside."""
-
-    def surrogate(scores):
+@cache
+def compiled(objective, options):
+    @jax.jit
+    @jax.grad
+    def slope(scores, log_weights):
         estimate = objective(
             known_draws.MODEL,
             known_draws.PARAMS,
             known_draws.EXAMPLE,
             key=jax.random.key(0),
-            num_samples=len(rows),
-            gradient=known_draws.weighing(jnp.array(rows, jnp.float32), scores),
-            **options,
+            num_samples=len(log_weights),
+            gradient=known_draws.weighing(log_weights, scores),
+            **dict(options),
         )
         return estimate.surrogate
 
-    got = np.asarray(jax.grad(surrogate)(jnp.zeros(len(rows))))
+    return slope
+
+
+def signals(objective, rows, **options):
+    """The number that the score of each draw is multiplied by, the bound's own derivative aside."""
+
+    slope = compiled(objective, tuple(options.items()))
+    got = np.asarray(slope(np.zeros(len(rows), np.float32), np.float32(rows)))
     # An importance-weighted bound falls by its share of each log q.
     return got + np.exp(rows - np.logaddexp.reduce(rows)) if objective is objectives.iwae else got
 

@@ -121,7 +121,7 @@ def test_the_parts_add_up_and_beta_weights_only_the_surrogate(kl):
 def test_the_analytic_divergence_is_the_same_for_every_sample():
     divergences = estimates(INEXACT, kl=objectives.analytic).parts["kl"]
     q = ppca.model.posterior(INEXACT, X, None)
-    np.testing.assert_allclose(divergences, divergence_of(q, Normal.standard((2,))), rtol=1e-6)
+    np.testing.assert_allclose(divergences, divergence_of(q, Normal.standard((2,))), atol=2e-6)
 
 
 def test_the_default_is_the_analytic_divergence_and_one_sample():

@@ -15,7 +15,7 @@ WEIBULLS = ("Weibull", "Rayleigh")
 
 
 @dataclasses.dataclass
-class Law:
+class Known:
     """What is known of q; what a p asks for and q lacks has no closed form."""
 
     entropy: mpf
@@ -33,8 +33,8 @@ class Law:
 def divergence(q, p) -> float:
     """Of two scalar distributions, from their stored parameters."""
     with mpmath.workdps(60):
-        law = LAWS[_family(q)](*_parameters(q))
-        return float(-law.entropy + CROSS[_family(p)](law, *_parameters(p)))
+        known = KNOWN[_family(q)](*_parameters(q))
+        return float(-known.entropy + CROSS[_family(p)](known, *_parameters(p)))
 
 
 def _family(d):
@@ -62,7 +62,7 @@ def _normal(m, b):
             mpmath.sqrt(2 / mpmath.pi) * mpmath.exp(-t * t / 2) + t * mpmath.erf(t / mpmath.sqrt(2))
         )
 
-    return Law(
+    return Known(
         b + mpmath.log(2 * mpmath.pi * mpmath.e) / 2,
         m,
         s * s,
@@ -80,7 +80,7 @@ def _uniform(a, b):
             return abs(a + w / 2 - c)
         return (below**2 + above**2) / (2 * w)
 
-    return Law(b, a + w / 2, w * w / 12, distance=distance, low=a, high=a + w)
+    return Known(b, a + w / 2, w * w / 12, distance=distance, low=a, high=a + w)
 
 
 def _truncated_normal(m, b, low, high):
@@ -90,12 +90,12 @@ def _truncated_normal(m, b, low, high):
     below, above = (mpmath.npdf(end) / mass for end in ends)
     mean, square = below - above, 1 + ends[0] * below - ends[1] * above
     entropy = b + mpmath.log(2 * mpmath.pi) / 2 + mpmath.log(mass) + square / 2
-    return Law(entropy, m + s * mean, s * s * (square - mean * mean), low=low, high=high)
+    return Known(entropy, m + s * mean, s * s * (square - mean * mean), low=low, high=high)
 
 
 def _laplace(m, b):
     s = mpmath.exp(b)
-    return Law(
+    return Known(
         1 + mpmath.log(2) + b,
         m,
         2 * s * s,
@@ -109,12 +109,12 @@ def _logistic(m, b):
     def distance(c):
         return 2 * s * mpmath.log(2 * mpmath.cosh((m - c) / (2 * s)))
 
-    return Law(b + 2, m, (mpmath.pi * s) ** 2 / 3, distance=distance)
+    return Known(b + 2, m, (mpmath.pi * s) ** 2 / 3, distance=distance)
 
 
 def _gumbel(m, b):
     s = mpmath.exp(b)
-    return Law(
+    return Known(
         b + mpmath.euler + 1,
         m + mpmath.euler * s,
         (mpmath.pi * s) ** 2 / 6,
@@ -126,12 +126,12 @@ def _student_t(m, b, log_df):
     n, s = mpmath.exp(log_df), mpmath.exp(b)
     entropy = (n + 1) / 2 * (mpmath.digamma((n + 1) / 2) - mpmath.digamma(n / 2))
     entropy += mpmath.log(n) / 2 + mpmath.log(mpmath.beta(n / 2, mpf(1) / 2)) + b
-    return Law(entropy, m, s * s * n / (n - 2) if n > 2 else mpmath.inf)
+    return Known(entropy, m, s * s * n / (n - 2) if n > 2 else mpmath.inf)
 
 
 def _triangular(a, b, logit):
     w, m = mpmath.exp(b), 1 / (1 + mpmath.exp(-logit))
-    return Law(
+    return Known(
         mpf(1) / 2 + b - mpmath.log(2),
         a + w * (1 + m) / 3,
         w * w * (1 - m + m * m) / 18,
@@ -142,7 +142,7 @@ def _triangular(a, b, logit):
 
 def _gamma(log_a, log_r):
     a = mpmath.exp(log_a)
-    return Law(
+    return Known(
         a - log_r + mpmath.loggamma(a) + (1 - a) * mpmath.digamma(a),
         mpmath.exp(log_a - log_r),
         mpmath.exp(log_a - 2 * log_r),
@@ -155,7 +155,7 @@ def _gamma(log_a, log_r):
 
 def _weibull(log_s, log_k):
     k, s = mpmath.exp(log_k), mpmath.exp(log_s)
-    return Law(
+    return Known(
         mpmath.euler * (1 - 1 / k) + log_s - log_k + 1,
         s * mpmath.gamma(1 + 1 / k),
         s * s * (mpmath.gamma(1 + 2 / k) - mpmath.gamma(1 + 1 / k) ** 2),
@@ -168,7 +168,7 @@ def _weibull(log_s, log_k):
 
 def _log_normal(m, b):
     v = mpmath.exp(2 * b)
-    return Law(
+    return Known(
         m + b + mpmath.log(2 * mpmath.pi * mpmath.e) / 2,
         mpmath.exp(m + v / 2),
         mpmath.expm1(v) * mpmath.exp(2 * m + v),
@@ -182,18 +182,20 @@ def _log_normal(m, b):
 def _reciprocal(a, log_w):
     w = mpmath.exp(log_w)
     low, high = mpmath.exp(a), mpmath.exp(a + w)
-    return Law(a + w / 2 + log_w, (high - low) / w, None, a + w / 2, w * w / 12, low=low, high=high)
+    return Known(
+        a + w / 2 + log_w, (high - low) / w, None, a + w / 2, w * w / 12, low=low, high=high
+    )
 
 
 def _pareto(log_m, log_a):
     m, a = mpmath.exp(log_m), mpmath.exp(log_a)
     mean = a * m / (a - 1) if a > 1 else mpmath.inf
-    return Law(1 + log_m - log_a + 1 / a, mean, log_mean=log_m + 1 / a, low=m)
+    return Known(1 + log_m - log_a + 1 / a, mean, log_mean=log_m + 1 / a, low=m)
 
 
 def _gompertz(log_n, log_b):
     time = mpmath.exp(mpmath.exp(log_n)) * mpmath.e1(mpmath.exp(log_n))
-    return Law(1 - log_n - log_b - time, time * mpmath.exp(-log_b))
+    return Known(1 - log_n - log_b - time, time * mpmath.exp(-log_b))
 
 
 def _beta(log_a, log_b):
@@ -202,34 +204,34 @@ def _beta(log_a, log_b):
     to_zero, to_one = mpmath.digamma(a) - whole, mpmath.digamma(b) - whole
     entropy = mpmath.log(mpmath.beta(a, b)) - (a - 1) * to_zero - (b - 1) * to_one
     variance = a * b / ((a + b) ** 2 * (a + b + 1))
-    law = Law(entropy, a / (a + b), variance, to_zero, low=mpf(0), high=mpf(1))
-    law.power = lambda _: to_one  # the mean of log(1 - x)
-    return law
+    known = Known(entropy, a / (a + b), variance, to_zero, low=mpf(0), high=mpf(1))
+    known.power = lambda _: to_one  # the mean of log(1 - x)
+    return known
 
 
 def _f(log_n, log_m):
     a, b = mpmath.exp(log_n) / 2, mpmath.exp(log_m) / 2
     entropy = mpmath.log(mpmath.beta(a, b)) + mpmath.log(b / a) + (1 - a) * mpmath.digamma(a)
     entropy += (a + b) * mpmath.digamma(a + b) - (1 + b) * mpmath.digamma(b)
-    return Law(entropy, b / (b - 1) if b > 1 else mpmath.inf)
+    return Known(entropy, b / (b - 1) if b > 1 else mpmath.inf)
 
 
 def _poisson(log_rate):
-    return Law(mpf(0), mpmath.exp(log_rate), log_mean=log_rate)
+    return Known(mpf(0), mpmath.exp(log_rate), log_mean=log_rate)
 
 
 def _cauchy(m, b):
-    law = Law(mpmath.log(4 * mpmath.pi) + b)
+    known = Known(mpmath.log(4 * mpmath.pi) + b)
     s = mpmath.exp(b)
 
     def log_distance(c, r):
         return mpmath.log((s + r) ** 2 + (m - c) ** 2)  # the mean of log((x - c)^2 + r^2)
 
-    law.power = log_distance
-    return law
+    known.power = log_distance
+    return known
 
 
-LAWS = {
+KNOWN = {
     "Normal": _normal,
     "Uniform": _uniform,
     "Laplace": _laplace,
@@ -274,7 +276,7 @@ def _to_weibull(q, log_s, log_k):
 
 
 def _to_log_normal(q, m, b):
-    return q.log_mean + _to_normal(Law(mpf(0), q.log_mean, q.log_variance), m, b)
+    return q.log_mean + _to_normal(Known(mpf(0), q.log_mean, q.log_variance), m, b)
 
 
 def _to_gumbel(q, m, b):
