@@ -1,4 +1,4 @@
-"""Errors that only a run knows of: raised, or NaN where raising would leave others waiting."""
+"""Errors that depend on values: raised at run time, or NaN where raising would block devices."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ _nan: ContextVar[bool] = ContextVar("nan", default=False)
 
 @contextmanager
 def as_nan() -> Iterator[None]:
-    """What is traced in this context goes on with NaN instead of raising.
+    """Code traced in this context continues with NaN instead of raising an error.
 
-    Devices meet in every step, and one that raises does not come: the others would wait for it
+    Devices synchronise in every step. If one of them raised an error, the others would wait for it
     until XLA ends the process.
     """
     token = _nan.set(True)
@@ -30,17 +30,17 @@ def as_nan() -> Iterator[None]:
 
 
 def error_if(values: PyTree, wrong: Bool[Array, ""], message: str) -> PyTree:
-    """The values; or, where something is wrong, an error or NaN."""
+    """The values; an error, or NaN inside ``as_nan``, where something is wrong."""
     return one_of_errors_if(values, wrong, jnp.zeros((), jnp.int32), [message])
 
 
 def one_of_errors_if(
     values: PyTree, wrong: Bool[Array, ""], index: Int[Array, ""], messages: Sequence[str]
 ) -> PyTree:
-    """The values; or, where something is wrong, an error with one of the messages, or NaN.
+    """The values; an error with one of the messages, or NaN, where something is wrong.
 
-    An error is one for all elements of a ``vmap``; NaN is only for those that are wrong, and for
-    all gradients that pass them.
+    An error stops all elements of a ``vmap``. NaN is returned only for the elements that are wrong,
+    and reaches every gradient that passes through them.
     """
     if not _nan.get():
         return eqx.branched_error_if(values, wrong, index, messages)

@@ -66,8 +66,8 @@ def read_sidecar(path: Path) -> Sidecar:
     for each in (path, beside):
         if not each.is_file():
             raise ValueError(
-                f"expected {path.name} and {beside.name} as write_array_records writes them, there "
-                f"is none at {each}"
+                f"expected {path.name} and {beside.name} as write_array_records writes them, found "
+                f"no file at {each}"
             )
     try:
         sidecar = _parsed(json.loads(beside.read_text()))
@@ -260,7 +260,7 @@ def write_array_records(
     target = Path(path).expanduser()
     _refuse_existing(target)
     if not target.parent.is_dir():
-        raise ValueError(f"expected a folder to write {target.name} to, {target.parent} is none")
+        raise ValueError(f"expected a folder to write {target.name} to, {target.parent} is not one")
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         temporary = Path(folder) / target.name
         write_sidecar(temporary, _write(temporary, rows, compress))

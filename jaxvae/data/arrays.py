@@ -45,7 +45,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ValueError: if there is no such file, or it is damaged, holds Python objects or nothing.
     """
     if not path.is_file():
-        raise ValueError(f"expected a .npy or .npz file, there is none at {path}")
+        raise ValueError(f"expected a .npy or .npz file, found none at {path}")
     try:
         # numpy.load leaves a damaged .npz file open when it opens the file itself.
         with path.open("rb") as file:

@@ -154,7 +154,7 @@ class _BlockSource:
         rows = self._rows(steps)
         try:
             gathered = gather(self._stream.source, rows.reshape(-1))
-        # A source is the user's own: whatever it raises is told with the rows that it was at.
+        # A source is the user's own: whatever it raises is reported with the rows it was reading.
         except Exception as fault:
             raise self._located(steps, rows, fault) from fault
         block = jax.tree.map(lambda leaf: leaf.reshape(*rows.shape, *leaf.shape[1:]), gathered)

@@ -1,4 +1,4 @@
-"""One door to all data sets."""
+"""Loading a data set into memory by its name."""
 
 from os import PathLike
 from pathlib import Path

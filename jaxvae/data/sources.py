@@ -177,7 +177,8 @@ def obtain(source: Source, data_dir: Path | None, cache: Path) -> list[Path]:
         The originals in the order of ``source``, or the one packed file.
 
     Raises:
-        ValueError: if the files are not to be had, saying what was tried and which ways remain.
+        ValueError: if the files cannot be found or downloaded, with what was tried and what else
+            would help.
     """
     if data_dir is not None:
         found = in_folder(source, data_dir)
@@ -241,7 +242,7 @@ def _wanted(source: Source) -> str:
 
 def _absent(source: Source, origin: str, root: Path) -> str:
     if not root.is_dir():
-        return f"{origin} expected a folder with the files of {source.name}, {root} is none"
+        return f"{origin} expected a folder with the files of {source.name}, {root} is not a folder"
     folder = root / source.name
     if not folder.is_dir():
         folder = root
@@ -258,8 +259,8 @@ def _unobtainable(
     searched = _absent(source, ENVIRONMENT, Path(folder)) if folder else f"{ENVIRONMENT} is not set"
     failed = "".join(f"\n    {reason}" for reason in reasons)
     return (
-        f"{source.name} could not be had: {original.file} is in no folder and no mirror gave it.\n"
-        f"  Any one of these would do:\n"
+        f"{source.name} is not available: {original.file} is in no folder and on no mirror.\n"
+        f"  Any one of these would help:\n"
         f"  - a folder with {_wanted(source)}, named by data_dir or by the environment variable "
         f"{ENVIRONMENT} ({searched});\n"
         f"  - the originals in the cache {cache};\n"

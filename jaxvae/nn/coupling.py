@@ -25,7 +25,7 @@ def coupling_mlp(size: int, *, hidden: tuple[int, ...], context: int = 0) -> Net
     Args:
         size: d.
         hidden: widths of the hidden layers.
-        context: length of the context; 0 is none.
+        context: length of the context; 0 for no context.
 
     Raises:
         ValueError: if a width is not positive, the context negative, or there is nothing that the
@@ -37,7 +37,7 @@ def coupling_mlp(size: int, *, hidden: tuple[int, ...], context: int = 0) -> Net
     if size // 2 + context == 0:
         raise ValueError(
             "nn.coupling_mlp expected two coordinates or more, or a context, got one coordinate "
-            "and no context, so that there is nothing to look at; pass a context"
+            "and no context, so the outputs would be constant; pass a context"
         )
     widths = (size // 2 + context, *hidden, 2 * (size - size // 2))
 
@@ -111,9 +111,9 @@ class Coupling:
         half = value.size // 2
         if value.size - half == changed and half + given != seen:
             raise ValueError(
-                f"Coupling.{method} expected {seen} numbers to look at, half of the event and the "
-                f"context, got {half} and {given}; give nn.coupling_mlp(..., context=) the length "
-                "of the context"
+                f"Coupling.{method} expected {seen} inputs of its network, half of the event and "
+                f"the context, got {half} and {given}; give nn.coupling_mlp(..., context=) the "
+                "length of the context"
             )
         kept = seen - given
         _check.event_shape(f"Coupling.{method}", (kept + changed,), value.shape)

@@ -28,7 +28,7 @@ def masked_mlp(size: int, *, outputs: int, hidden: tuple[int, ...], context: int
         size: d.
         outputs: numbers for each input.
         hidden: widths of the hidden layers.
-        context: length of the context; 0 is none.
+        context: length of the context; 0 for no context.
 
     Returns:
         A network: ``apply(parameters, x, context)`` of d numbers and the context to an array of
@@ -89,7 +89,7 @@ def _evaluate(
 
 
 def _context_length(params: PyTree) -> int:
-    """The context that these parameters look at; 0 is none."""
+    """The length of the context that these parameters were made for."""
     layer = params["layers"][0]
     return layer["context"].shape[0] if "context" in layer else 0
 

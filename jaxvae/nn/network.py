@@ -1,4 +1,4 @@
-"""The functional face of Flax: a network is a pair of pure functions over a pytree of arrays."""
+"""Flax modules as pairs of pure functions over a pytree of arrays."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,9 +26,9 @@ def from_module(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 
     Args:
         build: makes the module from random streams. The module maps one example, without a batch
-            axis, and its whole state must be parameters: streams kept for later (dropout) and
-            running statistics (batch normalisation) are state that changes, which a pure function
-            has no place for.
+            axis, and its whole state must be parameters: random streams (dropout) and running
+            statistics (batch normalisation) change from call to call, which a pure function does
+            not allow.
 
     Returns:
         The network; its parameters are a plain nested dictionary of arrays.

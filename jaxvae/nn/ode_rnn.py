@@ -28,10 +28,10 @@ def ode_rnn(
         h_i^- = h_{i-1} + \int_0^{|t_i - t_{i-1}|} f(h)\,ds, \quad
         h_i = \mathrm{cell}(h_i^-,\; [m_i \odot x_i,\; m_i])
 
-    The features of a row's past are $h_i^-$. The field f is time-invariant, and time runs forward
-    whichever way the rows are read: $|t_i - t_{i-1}|$ passes. Each gap is solved on the unit
-    interval, $dh/du = |t_i - t_{i-1}|\,f(h)$, so that a batch of series with other gaps takes its
-    steps together, and a gap of zero leaves h as it is.
+    The features of a row's past are $h_i^-$. The field f is time-invariant, and time runs forwards
+    in whichever order the rows are read. Each gap is solved on the unit interval,
+    $dh/du = |t_i - t_{i-1}|\,f(h)$, so that series with different gaps take their steps together,
+    and a gap of zero leaves h as it is.
 
     Args:
         channels: of a series.
@@ -39,9 +39,9 @@ def ode_rnn(
         field: f, from h to its derivative; None for ``bounded`` of a perceptron with 50 hidden
             units.
         cell: ``gru_cell``, ``rnn_cell``, or any other function of the sizes of input and state.
-        integrator: of one gap, with steps in units of the gap; where it fails, the state becomes
-            NaN. None for four Euler steps: a learnt field adapts to its steps, and an adaptive
-            solver would start anew in each gap of each series, and wait for the hardest.
+        integrator: of one gap, with steps in units of the gap; if it fails, the state becomes NaN.
+            None for four Euler steps: a learnt field adapts to its steps, and an adaptive solver
+            would start anew in each gap and wait for the most difficult series.
 
     Raises:
         ValueError: if a size is not a positive integer.
@@ -83,8 +83,8 @@ def _integrate(
     field: Network, params: PyTree, h: Array, gap: Scalar, integrator: ode.Integrator | None
 ) -> Array:
     if integrator is None:
-        # Written out, these compile in a fifth of the time that a solve inside a scan takes, and
-        # run in two thirds.
+        # Unrolled, these compile in a fifth of the time of a solve inside the scan, and run in two
+        # thirds.
         for _ in range(_EULER_STEPS):
             h = h + (gap / _EULER_STEPS) * field.apply(params, h)
         return h
@@ -94,7 +94,7 @@ def _integrate(
         weights, gap = params
         return gap * field.apply(weights, h)
 
-    # NaN rather than an error: training notices and reports it, with the batch it came from.
+    # NaN rather than an error: training detects it and reports the batch.
     solution = ode.solve(
         speed, (params, gap), h, jnp.ones(1, h.dtype), t0=0.0, integrator=integrator, throw=False
     )

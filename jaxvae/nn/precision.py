@@ -17,12 +17,12 @@ def with_precision(
 ) -> Network:
     """A network that keeps its parameters in one dtype and computes in another.
 
-    Parameters and floating inputs are cast to ``compute`` on the way in, outputs to ``params`` on
-    the way out; gradients arrive in ``params``. Densities and bounds, which take the outputs, are
+    Parameters and floating inputs are cast to ``compute``, outputs and gradients back to
+    ``params``. Densities and bounds, which take the outputs, are
     thus as precise as the parameters while the matrix products run in bfloat16.
 
     Args:
-        network: the network; what its own code casts stays cast.
+        network: the network; casts in its own code stay as they are.
         params: dtype of parameters, outputs and gradients: "bfloat16", "float16", "float32" or
             "float64". A recipe that goes through JSON needs the name, elsewhere
             ``jax.numpy.bfloat16`` does too.
@@ -58,7 +58,7 @@ def with_precision(
 
 
 def _cast(tree: PyTree, name: str) -> PyTree:
-    """Every floating leaf in the named dtype; labels and keys stay as they are."""
+    """The tree with every floating leaf in the named dtype; labels and keys are unchanged."""
     dtype = jnp.dtype(_checked("with_precision", name))
 
     def cast(leaf):
@@ -69,7 +69,7 @@ def _cast(tree: PyTree, name: str) -> PyTree:
 
 
 def _checked(owner: str, dtype: DTypeLike) -> str:
-    """The dtype's name, if it is one of ours and JAX would not quietly make it another."""
+    """The name of a dtype, which must be one of ours and one that JAX does not change."""
     try:
         # numpy reads None as float64.
         name = "None" if dtype is None else jnp.dtype(dtype).name

@@ -31,8 +31,8 @@ class Recurrence(NamedTuple):
         initial: dtype to the state before the first row.
         evolve: ``(params, state, gap)`` to what has become of the state after a time.
         row: ``(values, mask, gap)`` to what ``update`` takes of a row; values that are not observed
-            are 0. It is made of all rows before the first one is read: joining their parts one row
-            at a time costs a batch as much as the rest of a plain recurrence.
+            are 0. It is applied to all rows at once, before the scan: inside of it, concatenation
+            costs a batch as much as the rest of a plain recurrence.
         update: ``(params, evolved, row)`` to the state after a row.
         read: an evolved state to a vector of features.
         features: its length.
@@ -79,14 +79,14 @@ def run(
     passed = gaps(times, observed)
     rows = jax.vmap(recurrence.row)(jnp.where(mask, values, 0), mask, passed)
 
-    # Weights meet a row inside the scan: all rows' products with the input weights at once cost
-    # half as much again on a CPU, where what they write and read back outweighs what they save.
+    # The product with the input weights stays inside the scan: for all rows at once it takes half
+    # as long again on a CPU, as writing and reading the products outweighs what is saved.
     def step(state: Any, row: tuple[Array, Any, Array]) -> tuple[Any, Array]:
         gap, seen, weight = row
         evolved = recurrence.evolve(params, state, gap)
         updated = recurrence.update(params, evolved, seen)
-        # Exact for weights of 0 and 1. A selection in its place makes the gradient of a batch half
-        # as slow again on a CPU.
+        # Exact for weights of 0 and 1; ``where`` instead makes the gradient of a batch half as slow
+        # again on a CPU.
         kept = jax.tree.map(lambda new, old: weight * new + (1 - weight) * old, updated, state)
         return kept, recurrence.read(evolved)
 
@@ -95,7 +95,7 @@ def run(
 
 
 def values_and_mask(values: Array, mask: Array, gap: Scalar) -> Array:
-    """A row for networks that time reaches otherwise, or not at all."""
+    """A row for recurrences whose cell is not given the time."""
     del gap
     return jnp.concatenate([values, mask.astype(values.dtype)])
 

@@ -136,7 +136,7 @@ def augment(z: Float[Array, " d"], extra: int) -> Float[Array, " augmented"]:
 
     Args:
         z: the state.
-        extra: coordinates to add; 0 is none.
+        extra: number of coordinates to add.
 
     Raises:
         ValueError: if ``extra`` is not an integer from 0 on.

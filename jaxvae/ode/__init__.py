@@ -1,4 +1,4 @@
-"""Ordinary differential equations, solved and differentiated by diffrax: the one door to it."""
+"""Ordinary differential equations, solved and differentiated by diffrax."""
 
 from diffrax import Bosh3 as Bosh3
 from diffrax import ConstantStepSize as ConstantStepSize

@@ -1,4 +1,4 @@
-"""How the gradient of a solve is computed: plain records, which ``solve`` hands to diffrax."""
+"""How the gradient of a solve is computed: plain records, translated for diffrax by ``solve``."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,15 +10,14 @@ from jaxvae import _check
 
 @dataclass(frozen=True)
 class Checkpointed:
-    r"""Backpropagation through the steps, with states kept now and then and recomputed between.
+    r"""Backpropagation through the steps; some states are kept, those between are recomputed.
 
     The gradient is that of the numbers computed, exact to rounding, with respect to initial state,
-    parameters and times. Memory grows like the root of ``max_steps``, which is therefore best kept
-    tight.
+    parameters and times. Memory grows with the square root of ``max_steps``, so keep that small.
 
     Attributes:
-        checkpoints: states kept; None for about $\sqrt{2\,\mathrm{max\_steps}}$. As many as
-            ``max_steps`` recompute nothing.
+        checkpoints: number of states kept; None for about $\sqrt{2\,\mathrm{max\_steps}}$. With
+            ``max_steps`` of them nothing is recomputed.
 
     Reference: Stumm and Walther (2010), as diffrax's RecursiveCheckpointAdjoint.
     """
@@ -32,7 +31,7 @@ class Checkpointed:
 
 @dataclass(frozen=True)
 class Direct:
-    """Automatic differentiation of the loop over steps, forwards or backwards.
+    """Automatic differentiation of the loop over steps, in forward or reverse mode.
 
     The gradient is that of ``Checkpointed``; time and memory grow with ``max_steps`` rather than
     with the steps taken.
@@ -46,13 +45,14 @@ class Backsolve:
     $$\dot a = -a^\top\frac{\partial f}{\partial z},\qquad
       \frac{dL}{d\theta} = -\int_{t_1}^{t_0}a^\top\frac{\partial f}{\partial\theta}\,dt$$
 
-    Memory is independent of the number of steps. The gradient is that of the differential
-    equation, not of the numbers computed: as exact as both solves, which ``gradient_check``
-    measures, and with coarse steps it may be anything. Gradients of the times do not exist.
+    Memory does not depend on the number of steps. The gradient is that of the differential
+    equation, not of the numbers computed: it is as exact as the two solves, which
+    ``gradient_check`` measures, and may be far off with coarse steps. There are no gradients of the
+    times.
 
     Attributes:
-        seminorm: leave the parameters' gradient, which nothing feeds on, out of the backward
-            solve's step-size control. Needs an adaptive controller.
+        seminorm: leave the gradient of the parameters, on which no other quantity depends, out of
+            the step-size control of the backward solve. Needs an adaptive controller.
 
     Reference: Bath report, eqs. 26 to 28 and appendix A.2; Kidger, Chen and Lyons (2021) for the
     seminorm.
@@ -70,7 +70,7 @@ def to_diffrax(
     adjoint: Checkpointed | Direct | Backsolve | ForwardMode,
     controller: diffrax.AbstractStepSizeController,
 ) -> diffrax.AbstractAdjoint:
-    """Diffrax's object; ``controller`` is that of the solve, and of the one backwards."""
+    """Diffrax's adjoint; a backward solve has the step-size controller of the forward one."""
     match adjoint:
         case Checkpointed(checkpoints):
             return diffrax.RecursiveCheckpointAdjoint(checkpoints)
@@ -84,7 +84,7 @@ def to_diffrax(
 
 
 def with_norm(controller: diffrax.AbstractStepSizeController, norm: Any) -> Any:
-    """The controller, measuring its errors by ``norm``; one that measures none as it is."""
+    """The controller with ``norm`` for its errors; unchanged if it estimates no errors."""
     match controller:
         case diffrax.PIDController():
             return replace(controller, norm=norm)

@@ -1,4 +1,4 @@
-"""What can go wrong in a solve: found, and refused with a message that says what to do."""
+"""How a solve can fail: the checks, and the error messages, each of which says what to do."""
 
 from typing import Any
 
@@ -15,23 +15,24 @@ from jaxvae._types import PyTree
 from jaxvae.ode.integrator import Integrator
 
 SUCCESS, TRUNCATED, REJECTED, NOT_FINITE, IRREVERSIBLE, UNSTABLE = range(6)
-"""Causes: none; too many steps, accepted or most of them rejected; NaN or infinity; a reversible
-scheme that could not find its way back, or whose two solutions have parted."""
+"""Causes of failure: none; ``max_steps`` accepted steps; ``max_steps`` steps most of which were
+rejected; values that are NaN or infinite; a reversible scheme whose steps cannot be undone, or
+whose two solutions have diverged from each other."""
 
 _ORDER = (
-    "solve expected times that rise, or fall, strictly from t0 on (the first one, if none is "
-    "given), with no more than the last one repeated (as padding), got others; sort them, drop "
-    "duplicates, and reach what lies on the other side of t0 by a solve of its own"
+    "solve expected times that increase or decrease strictly from t0, which is the first time if "
+    "it is not given; only the last time may be repeated, as padding. Sort the times and drop "
+    "duplicates, and use a second solve for times on the other side of t0"
 )
 _MOST_APART = 0.1
-"""Of the largest value: solutions at such a distance are not about one."""
+"""Largest distance of the two reversible solutions, as a fraction of the largest value."""
 
-_TIMES_FINITE = "solve expected finite times, got NaN or infinity; mask such rows out before"
+_TIMES_FINITE = "solve expected finite times, got NaN or infinity; mask or drop those rows"
 _STATE_FINITE = "solve expected a finite initial state, got NaN or infinity"
 
 
 def check_types(z0: PyTree, ts: Any, integrator: Integrator) -> None:
-    """Raise for what is known from shapes and types."""
+    """Raise for arguments of a wrong type or shape."""
     if not isinstance(integrator, Integrator):
         raise ValueError(
             f"solve expected an Integrator, got {integrator!r}; ode.adaptive() and "
@@ -39,11 +40,11 @@ def check_types(z0: PyTree, ts: Any, integrator: Integrator) -> None:
         )
     if jnp.ndim(ts) != 1 or not jnp.size(ts):
         raise ValueError(
-            f"solve expected a vector of one or more times, got shape {jnp.shape(ts)}; for one "
-            "time give jnp.array([t]) with t0="
+            f"solve expected a vector of one or more times, got shape {jnp.shape(ts)}; for a "
+            "single time t pass jnp.array([t]) and t0"
         )
     if not jnp.issubdtype(jnp.result_type(ts), jnp.floating):
-        raise ValueError(f"solve expected times of floating point, got {jnp.result_type(ts)}")
+        raise ValueError(f"solve expected floating-point times, got {jnp.result_type(ts)}")
     leaves = jax.tree.leaves(z0)
     if not leaves or not all(jnp.issubdtype(jnp.result_type(x), jnp.floating) for x in leaves):
         types = ", ".join(str(jnp.result_type(x)) for x in leaves) or "no array"
@@ -52,7 +53,7 @@ def check_types(z0: PyTree, ts: Any, integrator: Integrator) -> None:
 
 
 def check_times(start: Array, ts: Array) -> None:
-    """Raise for the values of times that are no tracers."""
+    """Raise for wrong times, if their values are known, as they are outside of ``jit``."""
     known, first = _known(ts), _known(start)
     if known is None or first is None:
         return
@@ -67,17 +68,17 @@ def check_times(start: Array, ts: Array) -> None:
 
 
 def check_field(field: Any, params: PyTree, z0: PyTree, times: Array) -> None:
-    """Raise where the derivative is not like the state."""
+    """Raise unless the field's derivative has the structure and the shapes of the state."""
     slope = eqx.filter_eval_shape(field, times[0], z0, params)
     found, expected = (jax.tree.map(jnp.shape, tree) for tree in (slope, z0))
     if found != expected:
         raise ValueError(
-            f"solve expected field(t, z, params) to return what z is, {expected}, got {found}"
+            f"solve expected field(t, z, params) to return the shapes of z, {expected}, got {found}"
         )
 
 
 def _known(times: Array) -> np.ndarray | None:
-    """The numbers, or None under a transformation that does not know them yet."""
+    """The values, or None for a tracer, which has none yet."""
     try:
         return np.asarray(times)
     except jax.errors.TracerArrayConversionError:
@@ -89,13 +90,13 @@ def _check_tolerance(dtype: Any, controller: Any) -> None:
     least = float(jnp.finfo(dtype).eps) / 4
     if isinstance(rtol, float) and rtol < least:
         raise ValueError(
-            f"solve expected a relative tolerance above the rounding of {dtype}, {least:.0e}, got "
-            f"{rtol:.0e}; loosen it, or compute in float64"
+            f"solve expected a relative tolerance of at least {least:.0e}, the rounding error of "
+            f"{dtype}, got {rtol:.0e}; loosen it, or compute in float64"
         )
 
 
 def in_order(times: Float[Array, " time"]) -> Bool[Array, ""]:
-    """Whether times rise or fall strictly, but for the first, which may come twice, and padding."""
+    """Whether times are strictly monotonic, apart from a repeated first time and the padding."""
     direction = jnp.sign(times[-1] - times[0])
     moves = direction * jnp.diff(times)
     rests = moves[1:] == 0
@@ -104,12 +105,12 @@ def in_order(times: Float[Array, " time"]) -> Bool[Array, ""]:
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether no leaf has a NaN or an infinity."""
+    """Whether all numbers are finite."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
 
 
 def cause_of(result: diffrax.RESULTS, rejected: Array, accepted: Array) -> Int[Array, ""]:
-    """The cause that diffrax knows of."""
+    """The cause of failure that diffrax reports."""
     truncated = jnp.where(rejected > accepted, REJECTED, TRUNCATED)
     failed = jnp.where(result == diffrax.RESULTS.max_steps_reached, truncated, REJECTED)
     return jnp.where(result == diffrax.RESULTS.successful, SUCCESS, failed)
@@ -121,34 +122,34 @@ def cause_of_steps(
     reversible: Bool[Array, ""],
     stable: Bool[Array, ""],
 ) -> Int[Array, ""]:
-    """The cause that a reversible solve knows of."""
+    """The cause of failure that a reversible solve reports."""
     retraced = jnp.where(stable, jnp.where(reversible, SUCCESS, IRREVERSIBLE), UNSTABLE)
     return jnp.where(needed > max_steps, TRUNCATED, retraced)
 
 
 def still_one(values: PyTree, gap: Float[Array, " time"]) -> Bool[Array, ""]:
-    """Whether the two solutions that a reversible scheme couples are about one.
+    """Whether the two coupled solutions of a reversible scheme are still close to each other.
 
-    NaN is the business of ``with_values``, and rows that were not reached have nothing to say.
+    NaN is ignored here: ``with_values`` reports it, and rows that were not reached contain it.
     """
     sizes = [jnp.nanmax(jnp.abs(x)) for x in jax.tree.leaves(values)]
     return ~(jnp.nanmax(gap) > _MOST_APART * jnp.max(jnp.stack(sizes)))
 
 
 def with_values(cause: Int[Array, ""], values: PyTree) -> Int[Array, ""]:
-    """The cause, once the values are seen: fixed steps run on through NaN and infinity."""
+    """The cause, with a look at the values: fixed steps go on after NaN or infinity."""
     return jnp.where((cause == SUCCESS) & ~all_finite(values), NOT_FINITE, cause)
 
 
 def reached_rows(values: PyTree, cause: Int[Array, ""]) -> Bool[Array, " time"]:
-    """Rows that may be used: all, those before a truncation, or none."""
+    """Rows that may be used: all of a success, those before ``max_steps`` ran out, or none."""
     rows = [jnp.all(jnp.isfinite(x.reshape(x.shape[0], -1)), 1) for x in jax.tree.leaves(values)]
     finite = jnp.all(jnp.stack(rows), 0)
     return (finite & (cause == TRUNCATED)) | (cause == SUCCESS)
 
 
 def refuse_arguments(z0: PyTree, times: Array) -> PyTree:
-    """The state, with run-time errors for values that only a run knows."""
+    """The state, with run-time errors for wrong values of times and state."""
     for wrong, message in (
         (~jnp.all(jnp.isfinite(times)), _TIMES_FINITE),
         (~in_order(times), _ORDER),
@@ -159,21 +160,22 @@ def refuse_arguments(z0: PyTree, times: Array) -> PyTree:
 
 
 def refuse_failure(values: PyTree, cause: Int[Array, ""], integrator: Integrator) -> PyTree:
-    """The values, with a run-time error that says why there are none and what to do."""
+    """The values, or a run-time error that says why the solve failed and what to do."""
     limit, solver = integrator.max_steps, type(integrator.solver).__name__
     messages = [
         f"solve: {solver} took max_steps={limit} steps and did not reach the last time; raise "
-        "max_steps, loosen the tolerance or the step, or shorten the times; if that does not help, "
-        "the equation is stiff (use an implicit solver, such as Kvaerno5) or its solution diverges",
+        "max_steps, loosen the tolerance, lengthen the step, or shorten the time span. If that "
+        "does not help, the equation is stiff (use an implicit solver, such as Kvaerno5) or its "
+        "solution diverges",
         f"solve: {solver} rejected most of max_steps={limit} steps, as its step size fell towards "
-        "0; the field is not finite somewhere, or too stiff: look at its values, use smooth "
+        "0; the field has values that are not finite, or is stiff: check its values, use smooth "
         "activations and smaller weights, or an implicit solver such as Kvaerno5",
-        f"solve: {solver} reached NaN or infinity; the solution diverges or the field is not "
-        "finite: shorten the step, bound the field, or use adaptive steps",
-        f"solve: {integrator.adjoint} could not retrace so many steps, as errors grow by "
-        "1/coupling in each; leave the coupling at None, which ties it to their number",
-        f"solve: the two solutions that {integrator.adjoint} couples have parted, and neither is "
-        "the equation's; it contracts too much for so long a span, or the step is too long: use "
+        f"solve: {solver} reached NaN or infinity; the solution diverges or the field has values "
+        "that are not finite: shorten the step, bound the field, or use adaptive steps",
+        f"solve: {integrator.adjoint} cannot undo this many steps, because errors grow by a factor "
+        "of 1/coupling in each; leave the coupling at None, which chooses it by their number",
+        f"solve: the two coupled solutions of {integrator.adjoint} have diverged, and neither "
+        "solves the equation, which contracts too much for this time span or this step: use "
         "Checkpointed, a shorter span, or a shorter step",
     ]
     return _run_time.one_of_errors_if(values, cause != SUCCESS, jnp.maximum(cause - 1, 0), messages)

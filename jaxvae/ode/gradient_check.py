@@ -1,7 +1,8 @@
-"""Are the gradients of an integrator those of the equation? Measured, on the problem at hand."""
+"""A test of an integrator's gradients on the problem at hand, against those of the equation."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import diffrax
@@ -51,20 +52,21 @@ def gradient_check(
 
     The reference solves the same equation with ``Dopri8`` (``Kvaerno5`` if the integrator's solver
     is implicit) at a relative tolerance of 1e-10, and differentiates its steps. It is compiled
-    and run here: call this from a notebook or a test, not from within ``jit``.
+    and run here, once for each field and loss: call this from a notebook or a test, not from within
+    ``jit``.
 
     Args:
         integrator: to be checked.
-        field: as for ``solve``; it has to compute in the type of its arguments.
-        params: of the field, as they are in training: gradients may agree at the start and no
-            longer later.
+        field: as for ``solve``, hashable; it has to compute in the type of its arguments.
+        params: of the field, as they are in training: gradients may agree for fresh parameters and
+            no longer later.
         z0: the state at the first time.
         ts: times, as for ``solve``.
         loss: of the values (time, *state).
         tolerance: relative error from which gradients disagree.
 
     Returns:
-        The errors and what follows from them.
+        The errors, and the advice that follows from them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -98,14 +100,17 @@ def _reference(integrator: Integrator) -> Integrator:
 
 
 def _gradients(integrator, field, arguments, loss) -> tuple[PyTree, PyTree]:
-    z0, params, ts = jax.tree.map(jnp.asarray, arguments)
+    found = _compiled(integrator, field, loss, *jax.tree.map(jnp.asarray, arguments))
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
 
+
+@partial(jax.jit, static_argnames=("integrator", "field", "loss"))
+def _compiled(integrator, field, loss, z0, params, ts):
     def total(z0, params):
         return loss(solve(field, params, z0, ts, integrator=integrator).values)
 
     differentiate = jax.jacfwd if isinstance(integrator.adjoint, ForwardMode) else jax.grad
-    found = jax.jit(differentiate(total, argnums=(0, 1)))(z0, params)
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
+    return differentiate(total, argnums=(0, 1))(z0, params)
 
 
 def _widened(x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How an ordinary differential equation is solved and differentiated, as one frozen record."""
+"""How an ordinary differential equation is solved and differentiated, as a frozen record."""
 
 from dataclasses import dataclass, field
 
@@ -18,17 +18,18 @@ def _default_controller() -> diffrax.PIDController:
 
 @dataclass(frozen=True)
 class Integrator:
-    """Solver, step-size controller, adjoint and limits: all that ``solve`` needs to know.
+    """Solver, step-size controller, adjoint and limits of ``solve``.
 
-    It is hashable, so that it can be a static argument of ``jax.jit``.
+    An integrator is hashable, so it can be a static argument of ``jax.jit``.
 
     Attributes:
         solver: a solver of diffrax, or ``RK4``.
         controller: ``PIDController(rtol, atol)``, ``ConstantStepSize()``, or ``StepTo(ts)``.
         adjoint: ``Checkpointed``, ``Direct``, ``Backsolve``, ``ForwardMode`` or ``Reversible``.
-        dt0: the fixed step, or the first of an adaptive solve, in units of time, positive whatever
-            the direction. None leaves the first step to diffrax, which tries 0.01 (version 0.7.2).
-        max_steps: after which a solve has failed.
+        dt0: the fixed step, or the first step of an adaptive solve, in units of time; positive also
+            for a solve backwards in time. None leaves the first step to diffrax, which tries 0.01
+            (version 0.7.2).
+        max_steps: number of steps after which a solve has failed.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -74,7 +75,7 @@ class Integrator:
         if fixed and self.adjoint == Backsolve(seminorm=True):
             raise ValueError(
                 "Backsolve(seminorm=True) expected a controller that measures errors, got "
-                "ConstantStepSize; leave the seminorm out, or use adaptive"
+                "ConstantStepSize; use Backsolve(), or adaptive steps"
             )
         if isinstance(self.adjoint, Reversible) and not (fixed and tableau_of(self.solver)):
             raise ValueError(

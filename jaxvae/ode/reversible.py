@@ -33,9 +33,9 @@ class Reversible:
     r"""States are reconstructed by undoing the steps: memory does not depend on their number.
 
     The gradient is that of the numbers computed, exact to rounding, with respect to initial state,
-    parameters and times, at about the cost of backpropagation. The scheme is stable for solutions
-    that shrink by less than e^10 over the span, from whatever start: ``solve`` fails where its two
-    solutions part. See ``reversible_solve``.
+    parameters and times, at about the cost of backpropagation. The scheme is stable if no solution
+    shrinks by more than e^10 over the time span; where its two solutions diverge, ``solve`` fails.
+    See ``reversible_solve``.
 
     Attributes:
         coupling: $\lambda$ in (0, 1); None for $n/(n + 10)$ with n steps. A smaller one is stable

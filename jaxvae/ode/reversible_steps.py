@@ -1,9 +1,9 @@
-r"""Steps that are taken and undone, and their gradient.
+r"""The steps of a reversible scheme, forwards and undone, and their gradient.
 
-A step that can be undone on paper cannot be undone in rounded arithmetic for long: undoing a
-contraction, the field's or the coupling's, magnifies whatever was rounded off. States are
-therefore kept as unevaluated sums of two numbers, and an increment that was added is taken off
-again to the last digits of the second.
+Exact arithmetic can undo any number of steps, rounded arithmetic cannot: undoing a contraction of
+the field or of the coupling magnifies the rounding errors. States are therefore kept as unevaluated
+sums of two numbers, and an increment that was added is subtracted again to the last digits of the
+second.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from jaxvae import _run_time
 from jaxvae._types import PyTree
 
 Pair = tuple[Array, Array]
-"""A leading number and the rest that its rounding lost."""
+"""A number and the rounding error that it lacks."""
 
 
 class Method(NamedTuple):
@@ -184,7 +184,7 @@ def _undo(increments, count, looseness, t0, t1, learnt, i, carry):
 
 
 def _lost(y: Pair, z: Pair, z0: Array, size: Array) -> Array:
-    """Whether the way back did not end where the way forth began."""
+    """Whether the reconstructed initial state is not the true one."""
     off = jnp.maximum(jnp.max(jnp.abs(y[0] - z0)), jnp.max(jnp.abs(z[0] - z0)))
     tolerance = float(jnp.finfo(z0.dtype).eps) ** 0.75
     return jnp.isfinite(size) & ~(off <= tolerance * size)
@@ -195,9 +195,9 @@ def _pair(x: Array) -> Pair:
 
 
 def _add(pair: Pair, x: Array) -> Pair:
-    """A pair and a number added, with an error of the second number's rounding."""
-    # A minimum and a maximum that change no finite number keep the compiler from contracting the
-    # product that x is with the sum: what is added must be the number that is taken off again.
+    """The sum of a pair and a number, rounded in the last digits of the second component."""
+    # The clipping changes no finite number. It keeps the compiler from fusing the product that
+    # gave x with the sum, as the number added must be the one that is subtracted later.
     most = float(jnp.finfo(x.dtype).max)
     x = jnp.clip(x, -most, most)
     leading, rest = pair

@@ -1,4 +1,4 @@
-"""The classic Runge-Kutta method, which diffrax lacks, and what a step of any method costs."""
+"""The classic Runge-Kutta method, which diffrax lacks, and evaluations per step of any method."""
 
 from collections.abc import Callable
 from typing import ClassVar

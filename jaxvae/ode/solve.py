@@ -20,13 +20,13 @@ Field = Callable[[Scalar, PyTree, PyTree], PyTree]
 
 
 class Stats(NamedTuple):
-    """What a solve took.
+    """The cost of a solve.
 
     Attributes:
-        steps: accepted and rejected ones.
+        steps: number of accepted and rejected steps.
         rejected: steps repeated because their estimated error was too large.
-        evaluations: of the field, forwards; None where a step solves equations, whose iterations
-            are not counted.
+        evaluations: of the field, in the solve itself and not in its gradient; None for an implicit
+            solver, whose iterations are not counted.
     """
 
     steps: Int[Array, ""]
@@ -39,8 +39,8 @@ class Solution(NamedTuple):
 
     Attributes:
         values: (time, *state); 0 where not reached.
-        reached: whether the row of a time is the solution. All True, unless ``throw=False`` and
-            the solve failed.
+        reached: whether a row holds the solution: True throughout, unless ``throw=False`` and the
+            solve failed.
         stats: steps, rejected steps, evaluations.
     """
 
@@ -66,25 +66,25 @@ def solve(
 
     Args:
         field: ``(t, z, params)`` to the derivative of z, in the structure of z. What it learns
-            travels through ``params``; arrays that it holds itself get no gradient, or an error,
-            depending on the adjoint.
+            is passed through ``params``: an array that it closes over gets no gradient, or is an
+            error, depending on the adjoint.
         params: of the field.
         z0: the state at ``t0``.
         ts: rising, or falling for a solution backwards in time. Rows of padding repeat the last
             time; apart from them no time comes twice.
         integrator: solver, controller, adjoint and limits.
         t0: time of ``z0``; None for the first of ``ts``.
-        throw: raise when the solve fails: too many steps, steps that vanish, values that are not
-            finite. If False, ``Solution.reached`` says which rows may be used, and a solve that
-            broke down adds nothing to any gradient. This costs a second solve without gradients.
+        throw: whether to raise when the solve fails: too many steps, vanishing steps, values that
+            are not finite. If False, ``Solution.reached`` says which rows may be used, and a failed
+            solve adds nothing to any gradient, at the cost of a second solve without gradients.
 
     Returns:
         Values, mask and statistics.
 
     Raises:
         ValueError: if times are not in order or not finite, or the tolerance is below the rounding
-            of the state's type. Under ``jit``, where values are not known, a run-time error says
-            the same; so it does when a solve fails.
+            error of the state's type. Under ``jit``, where values are not known, these are run-time
+            errors, as is a failed solve.
 
     Reference: Bath report, eqs. 21 and 30.
 
@@ -109,10 +109,10 @@ def solve_batch(
     t0: Scalar | float | None = None,
     throw: bool = True,
 ) -> Solution:
-    """Many series with common times, in one solve whose steps suit all of them.
+    """Many series with common times, in one solve with common steps.
 
-    A step is accepted when each series is within the tolerance, so that none is less exact than
-    if solved alone. They fail together, too: one that diverges takes the others with it.
+    A step is accepted if every series is within the tolerance, so none is less exact than if it
+    were solved alone. Series also fail together: if one diverges, the solve of all has failed.
 
     Args:
         field: as for ``solve``: of ONE state.
@@ -218,8 +218,8 @@ def _solve(field, params, z0, ts, integrator, t0, throw, norm=None) -> Solution:
         values = failure.refuse_failure(values, cause, integrator)
         return Solution(values, jnp.ones(ts.shape, bool), stats)
     z0 = jax.tree.map(lambda x: jnp.where(sound, x, 0), z0)
-    # Gradients of a solve that broke down are NaN, and where series share their parameters they
-    # cannot be taken out again: a first run finds how far the second may go.
+    # The gradient of a failed solve is NaN, and a NaN cannot be removed from the gradient of
+    # parameters that series share: a first run without gradients finds how far the second may go.
     trial = lax.stop_gradient((params, z0, ordered))
     values, cause, stats = _run(field, *trial, integrator, norm)
     reached = failure.reached_rows(values, cause) & sound
@@ -268,9 +268,9 @@ def _evaluations(integrator: Integrator, steps: Array) -> Array | None:
 
 
 def _worst_of_series(tree: PyTree) -> Scalar:
-    """The largest root-mean-square of a series over its whole state."""
+    """The root mean square of the state, of the series where it is largest."""
     leaves = [x.reshape(x.shape[0], -1) for x in jax.tree.leaves(tree)]
-    # No gradient passes a step-size control, and that of a root at zero is infinite.
+    # Step-size control has no gradient, and that of a root at zero would be infinite.
     flat = lax.stop_gradient(jnp.concatenate(leaves, axis=1))
     return jnp.sqrt(jnp.max(jnp.mean(jnp.square(flat), axis=1)))
 

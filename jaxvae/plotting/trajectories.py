@@ -66,10 +66,10 @@ def trajectory_fit(
 def dot_panels(
     names: Sequence[str], panels: Mapping[str, Sequence[float]], *, title: str
 ) -> Figure:
-    """Several positive measures of the same candidates: a panel for each, a row for each name.
+    """Several positive measures of the same methods: a panel for each, a row for each name.
 
     Args:
-        names: of the candidates, the first on top.
+        names: of the methods, the first on top.
         panels: label with its unit to one number for each name, on logarithmic axes.
         title: above all panels.
 

@@ -216,7 +216,7 @@ def test_a_sidecar_that_disagrees_is_refused(written, change, fault):
 @pytest.mark.parametrize("missing", ["rows.array_record", "rows.array_record.json"])
 def test_a_missing_file_is_named(written, missing):
     os.remove(written.with_name(missing))
-    with pytest.raises(ValueError, match=rf"there is none at .*/{missing}$"):
+    with pytest.raises(ValueError, match=rf"found no file at .*/{missing}$"):
         ArrayRecords(written)
 
 
@@ -281,5 +281,5 @@ def test_what_is_no_rows_is_refused_and_leaves_nothing(tmp_path, rows, fault):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"to write rows to, .*/absent is none"):
+    with pytest.raises(ValueError, match=r"to write rows to, .*/absent is not one"):
         write_array_records(tmp_path / "absent" / "rows", np.zeros((2, 2)))

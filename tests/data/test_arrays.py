@@ -153,7 +153,7 @@ def test_parts_of_different_shapes_are_refused(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"there is none at .*absent\.npz"):
+    with pytest.raises(ValueError, match=r"found none at .*absent\.npz"):
         load(str(tmp_path / "absent.npz"))
 
 

@@ -55,7 +55,7 @@ def test_a_given_data_dir_without_the_files_is_an_error_even_with_a_mirror(alpha
 
 
 def test_a_data_dir_that_is_no_folder_is_an_error(alpha, tmp_path):
-    with pytest.raises(ValueError, match="absent is none"):
+    with pytest.raises(ValueError, match="absent is not a folder"):
         obtain(alpha.source, tmp_path / "absent", tmp_path / "cache")
 
 

@@ -8,13 +8,20 @@ from jaxvae.distributions import Normal, Transformed
 from jaxvae.distributions.flows import Chain, Reversal
 from jaxvae.nn import Coupling, coupling_mlp
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 POINTS = np.random.default_rng(5).normal(size=(3, 5))
+
+
+@jax.jit
+def forward(flow, x):
+    return flow.forward(x)
 
 
 def block(size=5, hidden=(16,), context=4, seed=0, scale=0.5):
     """With every weight drawn, as the last layer of a fresh one is zero."""
-    weights = coupling_mlp(size, hidden=hidden, context=context).init(jax.random.key(0))
-    weights = randomised(weights, seed, scale)
+    network = coupling_mlp(size, hidden=hidden, context=context)
+    weights = randomised(jax.eval_shape(network.init, jax.random.key(0)), seed, scale)
     h = np.random.default_rng(seed + 1).normal(size=context)
     return Coupling(weights, jnp.asarray(h, weights[0]["bias"].dtype))
 
@@ -33,23 +40,23 @@ def test_one_coordinate_is_scaled_and_shifted_by_the_context():
 
 
 def test_the_first_half_is_kept_and_decides_on_the_second():
-    jacobian = np.asarray(jax.jacfwd(lambda x: block().forward(x)[0])(jnp.ones(5)))
+    jacobian = np.asarray(jax.jit(jax.jacfwd(lambda x: block().forward(x)[0]))(jnp.ones(5)))
     np.testing.assert_array_equal(jacobian[:2], np.eye(5)[:2])
     assert np.all(jacobian[2:, :2] != 0)
     np.testing.assert_array_equal(jacobian[2:, 2:], np.diag(np.diagonal(jacobian)[2:]))
 
 
 def test_a_fresh_block_is_the_identity():
-    weights = coupling_mlp(5, hidden=(8,), context=2).init(jax.random.key(0))
-    x = jnp.asarray(POINTS[0], jnp.float32)
-    y, log_det = Coupling(weights, jnp.array([5.0, -3.0])).forward(x)
+    weights = jax.jit(coupling_mlp(5, hidden=(8,), context=2).init)(jax.random.key(0))
+    x = jnp.float32(POINTS[0])
+    y, log_det = forward(Coupling(weights, jnp.array([5.0, -3.0])), x)
     np.testing.assert_array_equal(y, x)
     assert log_det == 0
 
 
 def test_no_weight_scales_by_more_than_e_squared():
     for seed in range(5):
-        _, log_det = block(scale=50.0, seed=seed).forward(jnp.full(5, 30.0))
+        _, log_det = forward(block(scale=50.0, seed=seed), jnp.full(5, 30.0))
         assert abs(log_det) <= 3 * 2.0 + 1e-5
 
 
@@ -70,7 +77,8 @@ def test_a_context_that_the_weights_were_not_made_for_is_refused(size, given):
     flow = Coupling(block(size).weights, jnp.zeros(given))
     seen = size // 2 + 4
     with pytest.raises(
-        ValueError, match=rf"{seen} numbers to look at, .* got {size // 2} and {given}; .*context="
+        ValueError,
+        match=rf"{seen} inputs of its network, .* got {size // 2} and {given}; .*context=",
     ):
         flow.forward(jnp.zeros(size))
 

@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +9,24 @@ from partly_observed import series
 from jaxvae import nn
 from jaxvae.nn.recurrence import run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CHANNELS, HIDDEN = 2, 4
 MEANS = (0.5, -0.2)
 
 
+RECURRENCE = nn.gru_decay(CHANNELS, HIDDEN, means=MEANS)
+OBSERVED = [np.asarray(x)[np.asarray(series().mask).any(axis=1)] for x in series()]
+
+
+@cache
 def fresh():
-    recurrence = nn.gru_decay(CHANNELS, HIDDEN, means=MEANS)
-    return recurrence, jax.jit(recurrence.init)(jax.random.key(0))
+    return jax.jit(RECURRENCE.init)(jax.random.key(0))
+
+
+@jax.jit
+def after(params, rows):
+    return run(RECURRENCE, params, *rows)[0]
 
 
 def sigmoid(x):
@@ -39,38 +52,41 @@ def gru_d(params, times, values, mask):
 
 
 def test_it_is_that_of_the_paper_on_rows_with_an_observation():
-    recurrence, params = fresh()
     # Some rates negative, so that the maximum matters.
-    params |= {"hidden_bias": jnp.array([0.3, -0.9, 0.0, 0.1]), "value_bias": jnp.array([0.2, -1])}
-    arrays = [np.asarray(x)[np.asarray(series().mask).any(axis=1)] for x in series()]
-    state, _ = jax.jit(lambda p, *a: run(recurrence, p, *a))(params, *map(jnp.asarray, arrays))
-    np.testing.assert_allclose(state.hidden, gru_d(params, *map(np.float64, arrays)), rtol=1e-5)
+    params = fresh() | {
+        "hidden_bias": jnp.array([0.3, -0.9, 0.0, 0.1]),
+        "value_bias": jnp.array([0.2, -1]),
+    }
+    expected = gru_d(params, *map(np.float64, OBSERVED))
+    np.testing.assert_allclose(after(params, OBSERVED).hidden, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_with_everything_observed_and_no_decay_it_is_a_gru():
-    decaying, params = fresh()
-    params |= {"hidden_rate": jnp.zeros((CHANNELS, HIDDEN))}
+    params = fresh() | {"hidden_rate": jnp.zeros((CHANNELS, HIDDEN))}
     plain = nn.recurrent(CHANNELS, HIDDEN, cell=nn.gru_cell, with_gaps=False)
-    arrays = series(full=True)
-    state, _ = jax.jit(lambda p: run(decaying, p, *arrays))(params)
-    expected, _ = jax.jit(lambda p: run(plain, p, *arrays))(params["cell"])
-    np.testing.assert_allclose(state.hidden, expected, rtol=1e-5)
+    rows = [np.asarray(x)[: len(OBSERVED[0])] for x in series(full=True)]
+    expected, _ = jax.jit(lambda p: run(plain, p, *map(jnp.asarray, rows)))(params["cell"])
+    np.testing.assert_allclose(after(params, rows).hidden, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_while_nothing_is_seen_state_and_values_fade():
-    recurrence, params = fresh()
-    state, _ = jax.jit(lambda p: run(recurrence, p, *series()))(params)
-    later = recurrence.evolve(params, state, jnp.array(1e4))
+    params = fresh()
+
+    @jax.jit
+    def unseen(params, state):
+        row = RECURRENCE.row(jnp.zeros(CHANNELS), jnp.zeros(CHANNELS, bool), jnp.zeros(()))
+        return RECURRENCE.update(params, state, row).hidden
+
+    later = jax.jit(RECURRENCE.evolve)(params, after(params, OBSERVED), 1e4)
     np.testing.assert_array_equal(later.hidden, 0.0)
     # What was last seen counts for nothing by then: the mean takes its place.
-    unseen = recurrence.row(jnp.zeros(CHANNELS), jnp.zeros(CHANNELS, bool), jnp.zeros(()))
     forgetful = later._replace(last=jnp.full(CHANNELS, 77.0))
-    got = [recurrence.update(params, s, unseen).hidden for s in (later, forgetful)]
+    got = [unseen(params, state) for state in (later, forgetful)]
     np.testing.assert_array_equal(got[0], got[1])
 
 
 def test_fresh_rates_are_not_negative_so_that_all_of_them_learn():
-    _, params = fresh()
+    params = fresh()
     assert np.all(params["hidden_rate"] >= 0)
     assert np.all(params["value_rate"] >= 0)
 

@@ -1,3 +1,5 @@
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,17 @@ NETWORKS = {
     "conv_decoder": (conv_decoder(3, (7, 5), features=(2,)), (3,)),
     "own": (from_module(lambda rngs: nnx.Linear(3, 2, rngs=rngs)), (3,)),
 }
-every_network = pytest.mark.parametrize(("network", "shape"), NETWORKS.values(), ids=NETWORKS)
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@cache
+def fresh(name, seed=0):
+    return initialiser(name)(jax.random.key(seed))
+
+
+@cache
+def initialiser(name):
+    return jax.jit(NETWORKS[name][0].init)
 
 
 def is_plain(tree):
@@ -22,28 +34,33 @@ def is_plain(tree):
 
 
 @every_network
-def test_parameters_are_plain_dictionaries_of_arrays(network, shape):
-    assert is_plain(network.init(jax.random.key(0)))
+def test_parameters_are_plain_dictionaries_of_arrays(name):
+    assert is_plain(fresh(name))
 
 
 @every_network
-def test_fresh_parameters_are_a_function_of_the_key(network, shape):
-    first, again, other = (network.init(jax.random.key(seed)) for seed in (0, 0, 1))
-    jitted = jax.jit(network.init)(jax.random.key(0))
-    jax.tree.map(np.testing.assert_array_equal, first, again)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, jitted)
-    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(other), strict=True):
-        assert np.all(a == 0) or np.mean(a != b) > 0.9  # fresh biases are zero
+def test_fresh_parameters_are_a_function_of_the_key(name):
+    first, other = fresh(name), fresh(name, 1)
+    jax.tree.map(np.testing.assert_array_equal, first, initialiser(name)(jax.random.key(0)))
+    for a, b in zip(map(np.asarray, jax.tree.leaves(first)), jax.tree.leaves(other), strict=True):
+        assert np.all(a == 0) or np.mean(a != np.asarray(b)) > 0.9  # fresh biases are zero
+
+
+def test_parameters_are_the_same_in_a_compiled_function_and_outside_of_one():
+    outside = NETWORKS["own"][0].init(jax.random.key(0))
+    close = partial(np.testing.assert_allclose, rtol=1e-6)
+    jax.tree.map(close, outside, fresh("own"))
 
 
 @every_network
-def test_apply_is_pure_and_batches_by_vmap(network, shape):
-    params = network.init(jax.random.key(0))
-    batch = jax.random.normal(jax.random.key(1), (4, *shape))
-    rows = jnp.stack([network.apply(params, x) for x in batch])
-    jitted = jax.jit(jax.vmap(network.apply, (None, 0)))(params, batch)
-    np.testing.assert_allclose(jitted, rows, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(network.apply(params, batch[0]), rows[0])
+def test_apply_is_pure_and_batches_by_vmap(name):
+    (network, shape), params = NETWORKS[name], fresh(name)
+    batch = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
+    one = jax.jit(network.apply)
+    rows = np.stack([one(params, x) for x in batch])
+    together = jax.jit(jax.vmap(network.apply, (None, 0)))(params, batch)
+    np.testing.assert_allclose(together, rows, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(one(params, batch[0]), rows[0])
 
 
 class _Normalised(nnx.Module):
@@ -79,5 +96,7 @@ def test_layer_norm_and_dropout_without_streams_are_welcome():
         )
 
     network = from_module(build)
-    got = network.apply(network.init(jax.random.key(0)), jnp.array([1.0, 2.0, 3.0]))
+    got = jax.jit(lambda key, x: network.apply(network.init(key), x))(
+        jax.random.key(0), jnp.array([1.0, 2.0, 3.0])
+    )
     np.testing.assert_allclose(got, np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0]), rtol=1e-5, atol=1e-6)

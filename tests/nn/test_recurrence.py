@@ -12,6 +12,8 @@ from partly_observed import same_observations, series
 from jaxvae import nn, recipe
 from jaxvae.nn.recurrence import gap_to, gaps, run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RECIPES = {
     "recurrent": partial(nn.recurrent, 2, 5),
     "gru": partial(nn.recurrent, 2, 5, cell=nn.gru_cell, with_gaps=False),

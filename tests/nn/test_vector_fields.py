@@ -8,21 +8,23 @@ from scipy import linalg
 
 from jaxvae import nn, ode, recipe
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TIGHT = ode.adaptive(1e-6, 1e-7)
+AFFINE = nn.affine(2)
 
 
+@partial(jax.jit, static_argnums=0)
 def solve(field, params, z0, end):
-    def at_end(params, z0):
-        return ode.solve(field, params, z0, jnp.array([end]), t0=0.0, integrator=TIGHT).values[0]
-
-    return jax.jit(at_end)(params, z0)
+    ts = jnp.asarray(end, z0.dtype)[None]
+    return ode.solve(field, params, z0, ts, t0=0.0, integrator=TIGHT).values[0]
 
 
 def test_an_affine_field_acts_on_column_vectors():
     A, b = np.array([[-0.1, 1.0], [-0.2, -0.1]]), np.array([0.3, -0.5])
-    network, z0 = nn.affine(2), np.array([1.0, 2.0])
+    z0 = np.array([1.0, 2.0])
     params = jax.tree.map(jnp.float32, {"A": A, "b": b})
-    solution = solve(nn.autonomous(network), params, jnp.float32(z0), 1.7)
+    solution = solve(nn.autonomous(AFFINE), params, jnp.float32(z0), 1.7)
     # The exponential of the field on (z, 1), which makes an affine field linear.
     homogeneous = np.block([[A, b[:, None]], [np.zeros((1, 3))]])
     np.testing.assert_allclose(
@@ -79,7 +81,7 @@ def test_fields_of_one_network_are_equal_and_hash_alike(adaptor):
 def test_an_augmented_field_swaps_two_points_of_a_line():
     """No flow on a line can: solutions would cross (Dupont et al., proposition 1)."""
     quarter_turn = {"A": jnp.array([[0.0, -1.0], [1.0, 0.0]]), "b": jnp.zeros(2)}
-    field = nn.autonomous(nn.affine(2))
+    field = nn.autonomous(AFFINE)
     ends = [solve(field, quarter_turn, nn.augment(jnp.array([x]), 1), jnp.pi) for x in (-1.0, 1.0)]
     np.testing.assert_allclose([end[:1] for end in ends], [[1.0], [-1.0]], rtol=1e-5)
 

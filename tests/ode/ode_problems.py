@@ -42,7 +42,7 @@ ADJOINTS = {
 }
 
 
-def integrator(adjoint, *, max_steps=512):
+def integrator(adjoint, *, max_steps=256):
     """Exact to about 1e-8 on the problems above: adaptive where the adjoint allows it."""
     if isinstance(adjoint, ode.Reversible):
         return ode.fixed_steps(0.02, solver=ode.Tsit5(), adjoint=adjoint, max_steps=max_steps)

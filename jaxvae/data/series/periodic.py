@@ -66,7 +66,7 @@ def periodic(
         points: points of each series.
         final_time: end of the interval of times.
         observed_fraction: of the points that are observed, rounded down: 0.1 to 0.5 in the paper.
-        frequency: lower and upper end of the uniform law of the frequency.
+        frequency: lower and upper end of the uniform distribution of the frequency.
         amplitude: likewise.
         level: mean and standard deviation of the level.
         noise: standard deviation of the noise.
@@ -87,13 +87,15 @@ def periodic(
     """
     _check.positive("count", count)
     seen = _seen(points, observed_fraction)
-    time_key, *law_keys, noise_key, seen_key = jax.random.split(key, 6)
+    time_key, *parameter_keys, noise_key, seen_key = jax.random.split(key, 6)
     rows = 1 if shared_times else count
     draw_times = jax.vmap(lambda key: _times(key, points, final_time))
     times = jnp.broadcast_to(draw_times(jax.random.split(time_key, rows)), (count, points))
-    cycles = jax.random.uniform(law_keys[0], (count,), minval=frequency[0], maxval=frequency[1])
-    size = jax.random.uniform(law_keys[1], (count,), minval=amplitude[0], maxval=amplitude[1])
-    base = level[0] + level[1] * jax.random.normal(law_keys[2], (count,))
+    cycles = jax.random.uniform(
+        parameter_keys[0], (count,), minval=frequency[0], maxval=frequency[1]
+    )
+    size = jax.random.uniform(parameter_keys[1], (count,), minval=amplitude[0], maxval=amplitude[1])
+    base = level[0] + level[1] * jax.random.normal(parameter_keys[2], (count,))
     phase = 2 * math.pi * cycles[:, None] * times
     clean = (base[:, None] + size[:, None] * jnp.sin(phase))[..., None]
     noisy = clean + noise * jax.random.normal(noise_key, clean.shape)

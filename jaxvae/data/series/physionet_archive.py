@@ -170,7 +170,7 @@ def parse_archive(archive: Path) -> Measurements:
                 if member.isfile()
             }
         return _parse(dict(sorted(files.items())))
-    # Damage shows as any of these; a KeyError is a parameter that is none of ours.
+    # A damaged file shows as any of these; a KeyError is an unknown parameter.
     except (*_DAMAGE, OSError, EOFError, ValueError, KeyError) as fault:
         raise ValueError(
             f"{archive}: expected a tar file of RecordID.txt with lines of time, parameter and "

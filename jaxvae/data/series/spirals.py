@@ -193,7 +193,7 @@ def _cut(
     length: int,
     spacing: float | Float[Array, ""],
 ) -> TimeSeries:
-    """Take points of each trajectory from ``offset`` after its start on; outside are none."""
+    """Take points of each trajectory from ``offset`` after its start; those outside are masked."""
     relative = jnp.arange(offset, offset + length)
     places = starts[:, None] + relative[None]
     grid = trajectory.shape[1]

@@ -45,12 +45,12 @@ def test_they_solve_the_harmonic_oscillator():
 
 def test_the_laws_are_the_published_ones():
     drawn = made(1, count=20_000, points=2)
-    for values, law in (
+    for values, distribution in (
         (drawn.frequency, stats.uniform(0.4, 0.4)),
         (drawn.level, stats.norm(1, 0.1)),
         (np.ravel(drawn.target.values - drawn.clean), stats.norm(0, 0.01)),
     ):
-        assert stats.kstest(np.asarray(values), law.cdf).pvalue > 1e-3
+        assert stats.kstest(np.asarray(values), distribution.cdf).pvalue > 1e-3
     np.testing.assert_array_equal(drawn.amplitude, 1)
 
 
