@@ -25,7 +25,7 @@ def blocks(
     process_count: int = 1,
     threads: int = 1,
 ) -> "Blocks":
-    """Read batches from a step on, without end, a block of consecutive steps at a time.
+    """Read batches without end, starting at a given step, in blocks of consecutive steps.
 
     The batch of step s holds the rows that stand at s * batch_size, … in the endless sequence of
     epochs, each with an order of its own: a pure function of (stream, s, batch_size). So a run's
@@ -37,17 +37,17 @@ def blocks(
         stream: what is read.
         batch_size: rows of a batch, over all processes.
         first_step: the step of the first batch, counted from 0.
-        block_steps: batches of a block. A block is read in one piece, which costs less per row the
-            larger it is; a thousand rows are enough.
+        block_steps: batches of a block. A block is read at once, at a cost per row that falls with
+            its size; a thousand rows are enough.
         process_index: which process this is, ``jax.process_index()``.
         process_count: how many there are, ``jax.process_count()``.
         threads: how many blocks are read at the same time, in the background; ``threads`` + 1
-            blocks are kept in memory beside the one in use. 0 reads when it is asked, in the
-            caller's thread.
+            blocks are kept in memory beside the one in use. With 0 a block is read on demand, in
+            the caller's thread.
 
     Returns:
         An iterator over pytrees of numpy arrays of shape (block_steps, batch_size / process_count,
-        *event), which begins to read at once. Close it, or drop it, when enough is read.
+        *event), which starts to read immediately. Close or delete it to stop reading.
 
     Raises:
         ValueError: if a number is out of range or the batch cannot be divided; on iteration, if
@@ -95,7 +95,7 @@ class Blocks:
         return block
 
     def close(self) -> None:
-        """Stop reading; threads end with the block that they are at."""
+        """Stop reading; each thread ends after its current block."""
         self._close()
 
     def __enter__(self) -> "Blocks":
@@ -111,7 +111,7 @@ class Blocks:
 
 
 class _Fault(NamedTuple):
-    """What went wrong with a block. Raised through grain it would get a message of grain's own."""
+    """An error in a block; raised inside grain it would get a message of grain's own."""
 
     error: ValueError
 
@@ -119,8 +119,8 @@ class _Fault(NamedTuple):
 class _BlockSource:
     """All blocks by number, as grain wants its sources.
 
-    An element is a whole block: grain's own cost per element, a source's cost per call and the
-    stacking of a block are then paid once a block.
+    An element is a whole block, so that grain's cost per element, a source's cost per call and the
+    stacking are paid once for each block.
     """
 
     def __init__(

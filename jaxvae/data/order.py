@@ -1,4 +1,4 @@
-"""The order of the rows of an epoch: any part of a permutation, without the whole of it."""
+"""The order of the rows in an epoch: any part of a permutation, without computing the rest."""
 
 import math
 
@@ -13,7 +13,7 @@ _ROUNDS = 16
 def rows_at(
     positions: Int64[np.ndarray, "n"], *, count: int, seed: int, epoch: int
 ) -> Int64[np.ndarray, "n"]:
-    r"""Say which rows stand at some positions of an epoch's order.
+    r"""The rows at some positions in the order of an epoch.
 
     The order is a permutation of all rows that is a pure function of (seed, epoch). Nothing is
     stored, so that 10^10 rows cost no memory and no time before the first. A position is a pair

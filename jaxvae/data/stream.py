@@ -14,12 +14,12 @@ from jaxvae._types import PyTree
 
 @dataclass(frozen=True)
 class Stream:
-    """What is trained on, made by ``stream``.
+    """Training data made by ``stream``.
 
     Attributes:
         source: examples by number.
         seed: of the order.
-        transform: from a batch of examples to a batch of what is trained on, or None.
+        transform: from a batch of examples to the batch that is trained on, or None.
     """
 
     source: Any
@@ -58,7 +58,7 @@ def stream(
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise ValueError(
             f"stream expected a source with __len__ and __getitem__, got {type(source).__name__}; "
-            "write what can only be read from beginning to end with write_array_records first"
+            "convert data that can only be read sequentially with write_array_records first"
         )
     if isinstance(source, (dict, str, bytes)):
         raise ValueError(
@@ -75,10 +75,10 @@ def stream(
 
 
 def steps_per_epoch(num_rows: int, batch_size: int) -> int:
-    """Count the whole batches of an epoch; the rows that fill no batch are left out of it.
+    """The number of whole batches in an epoch; rows that fill no batch are left out of it.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if the rows do not fill a single batch.
     """
     positive("batch_size", batch_size)
     if num_rows < batch_size:
@@ -143,7 +143,7 @@ def gather(source: Any, indices: Int[np.ndarray, "n"]) -> PyTree:
         Numpy arrays of shape (n, *event).
 
     Raises:
-        ValueError: if what comes is not one example of one structure and shape for each index.
+        ValueError: unless there is an example for each index, all of one structure and shape.
     """
     if hasattr(source, "gather"):
         batch = jax.tree.map(np.asarray, source.gather(indices))
