@@ -280,7 +280,7 @@ def test_states_and_times_of_a_wrong_kind_are_refused(z0, ts, message, without_t
 
 
 def test_times_on_the_other_side_of_the_start_are_named_beside_it():
-    message = r"other side of t0 .* got t0 = 0 and \[-2. -1.\]"
+    message = r"other side of t0; got t0 = 0 and \[-2. -1.\]"
     with pytest.raises(ValueError, match=message):
         ode.solve(linear, FIELD, Z0, jnp.array([-2.0, -1.0]), t0=0.0)
 
