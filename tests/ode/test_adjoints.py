@@ -16,6 +16,15 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 TIMES = [0.0, 0.3, 0.35, 1.7, 2.0]
 WEIGHTS = np.cos(np.arange(10.0)).reshape(5, 2)
 ALL = pytest.mark.parametrize("name", ADJOINTS)
+# Variants of one adjoint differ in what they keep or measure, and each costs programs of its own.
+VARIANTS = ("few checkpoints", "seminorm")
+KINDS = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive) if name in VARIANTS else name
+        for name in ADJOINTS
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +79,7 @@ def test_gradients_are_those_of_the_closed_form(name):
     assert_close(found[:2], expected[:2], 1e-7)
 
 
-@ALL
+@KINDS
 def test_a_batch_of_irregular_times_gives_the_gradients_of_its_series(name):
     a, z0, ts = arguments()
     starts, times = np.stack([z0, -z0, z0[::-1]]), np.stack([ts, np.square(ts), -ts])
@@ -79,7 +88,7 @@ def test_a_batch_of_irregular_times_gives_the_gradients_of_its_series(name):
         assert_close(together[number], of_one(name)(a, *each)[0], 1e-9)
 
 
-@ALL
+@KINDS
 def test_in_a_scan_from_time_to_time(name):
     a, z0, ts = arguments()
 
