@@ -45,6 +45,7 @@ from benchmarks.shared.results import save
 from jaxvae import training
 
 REPOSITORY = Path(__file__).parents[1]
+COMMAND = (sys.executable, "-m", "experiments.vae")
 POLL_SECONDS = 0.002
 WRITING = "*.orbax-checkpoint-tmp*"
 """Folders of checkpoints that are not complete."""
@@ -153,7 +154,7 @@ class Process:
 
     def __init__(self, options: Sequence[str], folder: Path, output: Path):
         self._folder, self._output = folder, output
-        command = [sys.executable, "-m", "experiments.vae", *options, "--out", str(folder)]
+        command = [*COMMAND, *options, "--out", str(folder)]
         with output.open("ab") as file:
             self._process = subprocess.Popen(
                 command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT

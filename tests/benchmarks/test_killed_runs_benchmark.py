@@ -1,6 +1,8 @@
 """The benchmark of killed runs: moments, what a folder tells, and a tiny run."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,8 +115,18 @@ def test_no_kills_are_refused():
         killed_runs.main(killed_runs.Config(kills=0))
 
 
-def test_tiny_run_with_two_kills(tmp_path, monkeypatch):
+SMALL = (sys.executable, str(Path(__file__).parent / "small_run.py"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [SMALL, pytest.param(killed_runs.COMMAND, marks=pytest.mark.exhaustive)],
+    ids=["small", "vae"],
+)
+def test_tiny_run_with_two_kills(tmp_path, monkeypatch, command):
+    monkeypatch.setattr(killed_runs, "COMMAND", command)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("PYTHONPATH", str(killed_runs.REPOSITORY))
     results = killed_runs.main(
         killed_runs.Config(kills=2, epochs=60, checkpoint_steps=100, out=str(tmp_path))
     )

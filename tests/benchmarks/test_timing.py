@@ -24,7 +24,7 @@ def test_the_repeats_of_contenders_are_interleaved():
 
 
 def test_a_stepped_fit_trains_the_parameters_of_fit():
-    def loss(params, example, *, key, settings):
+    def loss(params, example, *, key, settings=None):
         noise = jax.random.normal(key, params.shape)
         value = -((params - example.target + 0.1 * noise) ** 2).sum()
         return Estimate(value, value, {})
