@@ -75,4 +75,4 @@ def positive(name: str, value: Any) -> None:
 def not_negative(name: str, value: Any) -> None:
     """Raise unless a setting is an integer and at least zero."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} expected an integer from 0 on, got {value!r}; 0 is none")
+        raise ValueError(f"{name} expected an integer from 0 on, got {value!r}; 0 means none")

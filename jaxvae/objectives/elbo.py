@@ -143,7 +143,7 @@ def _check_combination(
         )
     free_bits = settings.free_bits
     if free_bits is not None and not isinstance(free_bits, Tracer) and free_bits < 0.0:
-        raise ValueError(f"free_bits expected nats from 0 on, got {free_bits}; None is none")
+        raise ValueError(f"free_bits expected nats from 0 on, got {free_bits}; None means none")
     if free_bits is not None and not is_closed:
         raise ValueError(
             "free_bits expected the closed-form KL of each latent dimension (kl=analytic, or "

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import ppca
 import pytest
+from samplers import RUN_ONCE
 
 from jaxvae import Example, metrics
 from jaxvae.distributions import Bernoulli, Normal
@@ -39,7 +40,11 @@ def assert_mean(values, exact, what=""):
 
 
 @pytest.mark.parametrize(
-    ("start", "few"), [(metrics.start_from_prior, 60), (metrics.start_from_posterior, 6)]
+    ("start", "few"),
+    [
+        (metrics.start_from_posterior, 6),
+        pytest.param(metrics.start_from_prior, 60, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_weights_have_the_expectation_that_theory_gives_them_and_bounds_meet(start, few):
     # E[w] = p(x) forward, E[w] = 1/p(x) in reverse, however few the temperatures; from the prior,
@@ -70,8 +75,9 @@ def test_both_bounds_are_the_evidence_where_chains_start_from_the_exact_posterio
         np.testing.assert_allclose(side.effective_sample_size, 3.0, rtol=1e-4)
 
 
-def test_the_simulated_examples_have_the_law_of_the_model():
-    x = np.float64(bracket(2000).examples.target)
+def test_the_simulated_examples_have_the_distribution_of_the_model():
+    start = metrics.start_from_posterior
+    x = np.float64(bracket(2000, num_temperatures=6, initial=start).examples.target)
     theta = PARAMS.generative
     weights, offset, log_noise = map(np.float64, theta)
     covariance = weights @ weights.T + np.exp(2 * log_noise) * np.eye(len(offset))
@@ -120,22 +126,22 @@ def test_chunks_and_batches_change_nothing():
     with jax.enable_x64(True):
         some, params = jax.tree.map(
             lambda leaf: leaf.astype("float64"),
-            (jax.tree.map(lambda leaf: leaf[:11], EXAMPLES), PARAMS),
+            (jax.tree.map(lambda leaf: leaf[:12], EXAMPLES), PARAMS),
         )
-        whole = estimate(some, params=params, num_chains=5, chunk=5, batch=11)
-        parts = estimate(some, params=params, num_chains=5, chunk=2, batch=4)
+        whole = estimate(some, params=params, num_chains=6, chunk=6, batch=12)
+        parts = estimate(some, params=params, num_chains=6, chunk=2, batch=4)
         assert whole.log_likelihood.dtype == "float64"
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), parts, whole)
 
 
 def test_the_effective_sample_size_is_that_of_the_chains_own_weights():
     # The first chains are the same whatever their number, so differences of sums are weights.
-    found = [estimate(num_chains=k) for k in (1, 2, 3)]
+    found = [estimate(num_chains=k) for k in (1, 2)]
     sums = [k * np.exp(np.float64(f.log_likelihood)) for k, f in enumerate(found, 1)]
-    weights = np.stack([sums[0], sums[1] - sums[0], sums[2] - sums[1]])
-    assert np.all(weights > -1e-4 * sums[2])
+    weights = np.stack([sums[0], sums[1] - sums[0]])
+    assert np.all(weights > -1e-4 * sums[1])
     exact = weights.sum(axis=0) ** 2 / (weights**2).sum(axis=0)
-    np.testing.assert_allclose(found[2].effective_sample_size, exact, rtol=1e-3)
+    np.testing.assert_allclose(found[1].effective_sample_size, exact, rtol=1e-3)
     np.testing.assert_allclose(found[0].effective_sample_size, 1.0, rtol=1e-5)
 
 
@@ -156,18 +162,20 @@ def test_a_chain_adds_up_thousands_of_nats_without_losing_digits(log_evidence):
 
 
 def test_step_sizes_fit_each_temperature_and_acceptance_is_reported():
-    # From a law a hundred times as narrow or as wide, the first step size fits nothing.
+    # From priors a hundred times as narrow or as wide, the first step size fits nothing.
     theta = PARAMS.generative
+    model = ppca.model._replace(
+        prior=lambda params, scale: Normal(jnp.zeros(2), jnp.log(scale)),
+        likelihood=lambda params, z, scale: Normal(theta.weights @ (z / scale), jnp.full(5, -0.4)),
+    )
     for scale in (1e-2, 1e2):
-        wide = Normal(jnp.zeros(2), jnp.full(2, np.log(scale)))
-        model = ppca.model._replace(
-            prior=lambda params, context, wide=wide: wide,
-            likelihood=lambda params, z, context, scale=scale: Normal(
-                theta.weights @ z / scale, jnp.full(5, -0.4)
-            ),
+        found = estimate(
+            EXAMPLES._replace(context=jnp.full((200, 2), scale)),
+            model=model,
+            initial=metrics.start_from_prior,
+            num_chains=8,
+            num_temperatures=40,
         )
-        start = metrics.start_from_prior
-        found = estimate(model=model, initial=start, num_chains=8, num_temperatures=40)
         assert 0.7 < np.mean(found.acceptance) < 0.9
         assert np.all(found.lowest_acceptance <= found.acceptance)
         assert np.all(found.lowest_acceptance > 0)
@@ -179,7 +187,7 @@ def test_memory_does_not_grow_with_chains_and_hardly_with_examples():
             ppca.model, PARAMS, ppca.examples(number), key=jax.random.key(0),
             num_chains=num_chains, num_temperatures=5,
         )  # fmt: skip
-        return lowered.compile().memory_analysis().temp_size_in_bytes
+        return lowered.compile(compiler_options=RUN_ONCE).memory_analysis().temp_size_in_bytes
 
     small = peak(32, 32)
     # Each chain leaves its weight and four acceptances, 16 examples at a time.

@@ -74,6 +74,7 @@ def test_alone_the_series_take_other_steps():
 
 
 def test_training_held_out_rows_evaluation_and_gradients_agree_to_rounding():
+    rate = 1e-3
     result = fit(
         at_the_mean,
         lambda key: PARAMS,
@@ -81,29 +82,25 @@ def test_training_held_out_rows_evaluation_and_gradients_agree_to_rounding():
         key=jax.random.key(0),
         num_steps=1,
         batch_size=ROWS,
-        optimiser=optax.sgd(0.0),
+        optimiser=optax.sgd(rate),
         held_out=EXAMPLES_OF_ALL,
         log_every=1,
         progress=False,
     )
-    record = result.history[0]
-    evaluation = metrics.evaluate(at_the_mean, PARAMS, EXAMPLES_OF_ALL, key=jax.random.key(1))
-    for found in (record["bound"], record["held_out_bound"], evaluation.mean.bound):
-        # Rounding moves the sizes of adaptive steps, and these the path within the tolerance.
-        np.testing.assert_allclose(found, TOGETHER, rtol=1e-4)
-
-    def mean(params):
-        estimates = map_examples(
-            lambda example: at_the_mean(params, example, key=None), EXAMPLES_OF_ALL
-        )
-        return jnp.mean(estimates.surrogate)
-
-    slope = jax.jit(jax.grad(mean))(PARAMS)
-    norm = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(slope.generative)))
+    before, after = (
+        metrics.evaluate(at_the_mean, params, EXAMPLES_OF_ALL, key=jax.random.key(1)).mean.bound
+        for params in (PARAMS, result.params)
+    )
+    # Rounding moves the sizes of adaptive steps, and these the path within the tolerance.
+    same = partial(np.testing.assert_allclose, rtol=1e-4)
+    same(before, TOGETHER)
+    same(result.history[0]["bound"], TOGETHER)
+    same(result.history[0]["held_out_bound"], after)
     report = metrics.gradient_report(
         at_the_mean, PARAMS, EXAMPLES_OF_ALL, key=jax.random.key(2), num_keys=2
     )
-    np.testing.assert_allclose(report["generative"].norm, norm, rtol=1e-4)
+    moved = result.params.generative["dynamics"] - PARAMS.generative["dynamics"]
+    np.testing.assert_allclose(report["generative"].norm, jnp.abs(moved) / rate, rtol=1e-3)
 
 
 def test_a_trained_model_decodes_its_series_together():
