@@ -136,7 +136,7 @@ def test_sizes_are_checked():
         masked_mlp(3, outputs=2, hidden=(0,))
     with pytest.raises(ValueError, match=r"InverseAutoregressive.forward .*\(6,\), got \(5,\)"):
         block().forward(jnp.zeros(5))
-    with pytest.raises(ValueError, match=r"context of nn.masked_mlp expected .* got -2; 0 means none"):
+    with pytest.raises(ValueError, match=r"context of nn.masked_mlp expected .* -2; 0 means none"):
         masked_mlp(3, outputs=2, hidden=(), context=-2)
 
 
