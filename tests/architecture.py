@@ -35,6 +35,8 @@ def violations(root: Path) -> list[str]:
         rules += [_sizes, _named_axes]
         if where.parts[0] == "jaxvae" and path.name == "__init__.py":
             rules.append(_only_reexports)
+        if not path.with_name("__init__.py").exists():
+            found.append(f"{where}:1: its folder has no __init__.py")
         found += [f"{where}:{line}: {what}" for r in rules for line, what in r(root, path, tree)]
     return found + _cycles(root) + _repeated_test_modules(root)
 

@@ -17,6 +17,10 @@ SOUND = {
     "jaxvae/nn/__init__.py": "from jaxvae.nn.mlp import mlp as mlp\n",
     "jaxvae/nn/mlp.py": "import flax\nfrom jaxvae.nn.other import f\nfrom jaxvae import ode\n",
     "jaxvae/nn/other.py": "f = lambda: 1\n",
+    "jaxvae/models/__init__.py": "",
+    "jaxvae/objectives/__init__.py": "",
+    "experiments/__init__.py": "",
+    "benchmarks/__init__.py": "",
     "jaxvae/models/vae.py": "from ..model import A\nfrom jaxvae.nn import mlp\n",
     "jaxvae/objectives/elbo.py": "def f():\n    from jaxvae.model import A\n    return A\n",
     "experiments/vae.py": "from jaxvae import nn\nfrom jaxvae.model import A\n\nnn.mlp\n",
@@ -59,6 +63,7 @@ PLANTED = {
     "not exported": ("benchmarks/b.py", "from jaxvae.nn import f", "is not public"),
     "attribute": ("benchmarks/b.py", "from jaxvae import nn\nnn.other", "nn.other is not public"),
     "plain attribute": ("benchmarks/b.py", "import jaxvae\njaxvae.other", "not public"),
+    "no package": ("jaxvae/nn/deep/x.py", "X = 1", "its folder has no __init__.py"),
     "cycle": (
         "jaxvae/nn/other.py",
         "def g():\n    from jaxvae.nn.mlp import mlp\n    return mlp",

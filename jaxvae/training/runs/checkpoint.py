@@ -90,8 +90,8 @@ class Checkpoints:
             yield
         except Exception as error:  # Orbax and the file system raise errors of many types.
             raise ValueError(
-                f"could not write a checkpoint into {self._manager.directory}: {_brief(error)}; the "
-                "checkpoints before it are untouched"
+                f"could not write a checkpoint into {self._manager.directory}: {_brief(error)}; "
+                "the checkpoints before it are untouched"
             ) from error
 
     def restore(self, like: TrainState) -> TrainState:

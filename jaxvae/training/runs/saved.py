@@ -10,9 +10,9 @@ import numpy as np
 from jaxvae import recipe as recipes
 from jaxvae._types import PyTree
 from jaxvae.model import LatentVariableModel
-from jaxvae.training.state import Choice
 from jaxvae.training.runs.checkpoint import Checkpoints, digest
 from jaxvae.training.runs.files import write_json
+from jaxvae.training.state import Choice
 from jaxvae.training.trained import Trained
 
 RUN_FORMAT = 2
@@ -24,7 +24,8 @@ PARAMS_FORMAT = "1"
 def save_model(folder: Path, recipe: Any, members: int | None) -> None:
     """Write model.json: how to build the model again, and how many members were trained."""
     described = None if recipe is None else recipes.to_json(recipe)
-    write_json(folder / "model.json", {"format": RUN_FORMAT, "recipe": described, "members": members})
+    about = {"format": RUN_FORMAT, "recipe": described, "members": members}
+    write_json(folder / "model.json", about)
 
 
 def is_saved_model(path: Path) -> bool:
