@@ -110,7 +110,7 @@ def logistic(z):
 def test_a_known_law_is_left_as_it_is_however_coarse_the_steps():
     starts = jnp.asarray(stats.logistic.rvs(size=(50_000, 1), random_state=0), jnp.float32)
     ends, acceptance = run((logistic,), [1.0], starts, step_size=3.4)
-    assert 0.3 < acceptance < 0.8  # uncorrected, the law would be another one
+    assert 0.3 < acceptance < 0.8  # uncorrected, the distribution would be another one
     assert np.mean(np.abs(ends - starts) > 0.1) > 0.8
     assert stats.kstest(ends[:, 0], stats.logistic.cdf).pvalue > 1e-3
 
@@ -121,16 +121,16 @@ def test_chains_reach_the_geometric_mean_of_two_laws_from_elsewhere():
     second = Normal(jnp.full(2, 3.0), jnp.full(2, np.log(0.5))).log_prob
     starts = jnp.full((50_000, 2), -4.0)
     ends, _ = run((first, second), [0.25, 0.75], starts, step_size=0.3, transitions=40)
-    law = stats.norm(9 / 3.25, 3.25**-0.5)
+    target = stats.norm(9 / 3.25, 3.25**-0.5)
     for column in ends.T:
-        assert stats.kstest(column, law.cdf).pvalue > 1e-3
+        assert stats.kstest(column, target.cdf).pvalue > 1e-3
     assert abs(np.corrcoef(ends.T)[0, 1]) < 4 / np.sqrt(50_000)
 
 
 def test_what_lies_outside_the_support_is_rejected():
-    law = Exponential(jnp.full(1, np.log(2.0)))
+    target = Exponential(jnp.full(1, np.log(2.0)))
     starts = jnp.asarray(stats.expon.rvs(scale=0.5, size=(50_000, 1), random_state=1), jnp.float32)
-    ends, acceptance = run((law.log_prob,), [1.0], starts, step_size=0.3)
+    ends, acceptance = run((target.log_prob,), [1.0], starts, step_size=0.3)
     assert acceptance < 0.9
     assert stats.kstest(ends[:, 0], stats.expon(scale=0.5).cdf).pvalue > 1e-3
 

@@ -35,8 +35,8 @@ def normal_rows(*shape):
 
 
 def test_a_posterior_that_ignores_x_has_no_information_and_its_own_divergence():
-    law = Normal(jnp.array([0.5, -1.0]), jnp.array([-3.0, 0.2]))
-    found = information(lambda x: law, jnp.zeros((4000, 2)))
+    normal = Normal(jnp.array([0.5, -1.0]), jnp.array([-3.0, 0.2]))
+    found = information(lambda x: normal, jnp.zeros((4000, 2)))
     np.testing.assert_allclose(found.mutual_information, 0.0, atol=2e-6)
     assert found.standard_error < 2e-6
     scale, mean = np.exp([-3.0, 0.2]), np.array([0.5, -1.0])

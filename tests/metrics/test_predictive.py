@@ -67,8 +67,8 @@ def test_weights_of_the_exact_posterior_are_equal():
 def test_what_is_predicted_may_have_a_context_of_its_own():
     """A context that turns the signs: known values in one, predictions in the other."""
 
-    def turned_by(sign, law):
-        return Normal(sign * law.mean, law.log_scale)
+    def turned_by(sign, q):
+        return Normal(sign * q.mean, q.log_scale)
 
     def prior(params, sign):
         return turned_by(sign, Normal(jnp.ones(2), jnp.zeros(2)))

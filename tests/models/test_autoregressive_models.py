@@ -33,7 +33,7 @@ def model_of(name):
 
 @cache
 def compiled(name):
-    """Log-density with its gradients, the law of each row and the forecast of a series."""
+    """Log-density with its gradients, the distribution of each row and the forecast of a series."""
     model, params = model_of(name)
 
     def everything(params, series, ahead=AHEAD):
@@ -48,9 +48,9 @@ def compiled(name):
 
 @every_model
 def test_the_log_density_counts_the_observed_values_and_no_other(name):
-    (log_prob, _), laws, _ = compiled(name)(series())
+    (log_prob, _), predictions, _ = compiled(name)(series())
     _, values, mask = map(np.asarray, series())
-    scores = stats.norm.logpdf(values, laws.loc, np.exp(laws.log_scale))
+    scores = stats.norm.logpdf(values, predictions.loc, np.exp(predictions.log_scale))
     np.testing.assert_allclose(log_prob, scores[mask].sum(), rtol=1e-5)
 
 
@@ -70,10 +70,10 @@ def test_a_row_is_predicted_from_those_before_it(name):
     changed = series()._replace(values=jnp.where(series().mask, series().values + 1.0, 0.0))
     before_row = jnp.arange(7)[:, None] < 4
     changed = changed._replace(values=jnp.where(before_row, series().values, changed.values))
-    _, laws, _ = compiled(name)(series())
+    _, predictions, _ = compiled(name)(series())
     _, others, _ = compiled(name)(changed)
-    np.testing.assert_array_equal(others.loc[:5], laws.loc[:5])
-    assert np.abs(others.loc[5:] - laws.loc[5:]).min() > 0
+    np.testing.assert_array_equal(others.loc[:5], predictions.loc[:5])
+    assert np.abs(others.loc[5:] - predictions.loc[5:]).min() > 0
 
 
 @every_model
@@ -87,21 +87,19 @@ def test_a_forecast_goes_on_with_its_own_means(name):
     mask = jnp.concatenate([mask, jnp.zeros((3, 2), bool)])
     one_step = jax.jit(model_of(name)[0].one_step)
     for row in (7, 8, 9):
-        law = one_step(model_of(name)[1], TimeSeries(times, values, mask))
-        close(ahead.loc[row - 7], law.loc[row])
-        close(ahead.log_scale[row - 7], law.log_scale[row])
-        values, mask = values.at[row].set(law.loc[row]), mask.at[row].set(True)
+        predicted = one_step(model_of(name)[1], TimeSeries(times, values, mask))
+        close(ahead.loc[row - 7], predicted.loc[row])
+        close(ahead.log_scale[row - 7], predicted.log_scale[row])
+        values, mask = values.at[row].set(predicted.loc[row]), mask.at[row].set(True)
 
 
 @every_model
 def test_falling_times_are_rising_ones_reflected(name):
     times, values, mask = series()
-    (log_prob, _), laws, ahead = compiled(name)(series())
-    (reflected, _), other_laws, other_ahead = compiled(name)(
-        TimeSeries(-times, values, mask), -AHEAD
-    )
+    (log_prob, _), predictions, ahead = compiled(name)(series())
+    (reflected, _), others, other_ahead = compiled(name)(TimeSeries(-times, values, mask), -AHEAD)
     np.testing.assert_array_equal(reflected, log_prob)
-    np.testing.assert_array_equal(other_laws.loc, laws.loc)
+    np.testing.assert_array_equal(others.loc, predictions.loc)
     np.testing.assert_allclose(other_ahead.loc, ahead.loc, rtol=1e-5, atol=1e-6)
 
 
@@ -217,8 +215,8 @@ def test_trained_on_sine_waves_it_beats_a_normal_with_their_mean_and_variance():
     # A sine at a uniform phase has variance 1/2; a nat better is a scale smaller by e.
     normal = stats.norm(values.mean(), values.std()).logpdf(values).mean()
     assert got > normal + 1.0
-    laws = jax.jit(jax.vmap(model.one_step, (None, 0)))(params, held_out)
-    rmse = np.sqrt(np.mean((laws.loc - values)[:, 5:] ** 2))
+    predictions = jax.jit(jax.vmap(model.one_step, (None, 0)))(params, held_out)
+    rmse = np.sqrt(np.mean((predictions.loc - values)[:, 5:] ** 2))
     assert rmse < 0.3 * values.std()
 
 

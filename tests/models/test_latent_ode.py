@@ -107,14 +107,14 @@ def test_rows_that_a_failed_solve_did_not_reach_are_left_out():
     params = true_parameters(models_of["short"])
     z0 = jnp.array([1.0, -0.5])
     grid = Grid(inputs.times, inputs.mask)
-    law = jax.jit(models_of["short"].likelihood)(params, z0, grid)
-    reached = np.asarray(law.mask).any(1)
+    likelihood = jax.jit(models_of["short"].likelihood)(params, z0, grid)
+    reached = np.asarray(likelihood.mask).any(1)
     assert reached[0]
     assert not reached[-1]
-    cut = grid._replace(mask=law.mask)
+    cut = grid._replace(mask=likelihood.mask)
     whole = jax.jit(models_of["whole"].likelihood)(params, z0, cut)
     np.testing.assert_allclose(
-        law.log_prob(inputs.values), whole.log_prob(inputs.values), rtol=1e-4
+        likelihood.log_prob(inputs.values), whole.log_prob(inputs.values), rtol=1e-4
     )
 
 

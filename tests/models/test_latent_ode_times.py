@@ -47,9 +47,9 @@ def test_predictions_go_forwards_and_backwards_from_the_start():
     z0 = jnp.array([0.3, -0.8])
     everything = jnp.ones((3, 2), bool)
     for times in ([0.5, 2.0, 4.0], [-0.5, -1.0, -3.0]):
-        law = jax.jit(model.likelihood)(params, z0, Grid(jnp.array(times), everything))
+        likelihood = jax.jit(model.likelihood)(params, z0, Grid(jnp.array(times), everything))
         expected = [C @ jax.scipy.linalg.expm(A * t) @ z0 for t in times]
-        np.testing.assert_allclose(law.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(likelihood.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 def straddling_model(start, **options):
@@ -61,9 +61,9 @@ def straddling_model(start, **options):
 def test_common_times_on_both_sides_of_the_start_are_reached_from_it(start):
     model = straddling_model(start)
     params, z0 = true_parameters(model), jnp.array([0.3, -0.8])
-    law = likelihood_of(model, params, z0, Grid(None, jnp.ones((5, 2), bool)))
+    likelihood = likelihood_of(model, params, z0, Grid(None, jnp.ones((5, 2), bool)))
     expected = [C @ jax.scipy.linalg.expm(A * (t - start)) @ z0 for t in TIMES]
-    np.testing.assert_allclose(law.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(likelihood.mean, np.stack(expected), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.9, 2.5])
@@ -71,8 +71,8 @@ def test_a_rate_is_integrated_on_both_sides_of_the_start(start):
     rate = nn.Network(lambda key: None, lambda params, z: jnp.log(1.7) + 0 * z[:1])
     model = straddling_model(start, rate=rate)
     params = true_parameters(model)
-    law = likelihood_of(model, params, jnp.zeros(2), Grid(None, jnp.ones((5, 2), bool)))
-    assert float(law.expected) == pytest.approx(1.7 * max(2.0, start), rel=1e-5)
+    likelihood = likelihood_of(model, params, jnp.zeros(2), Grid(None, jnp.ones((5, 2), bool)))
+    assert float(likelihood.expected) == pytest.approx(1.7 * max(2.0, start), rel=1e-5)
 
 
 def test_times_of_a_constant_rate_have_the_density_of_a_poisson_process():
@@ -95,8 +95,10 @@ def test_times_of_a_constant_rate_have_the_density_of_a_poisson_process():
     params = true_parameters(plain)
     both = params._replace(generative=params.generative | {"rate": None})
     z0, grid = jnp.array([0.4, -0.2]), Grid(inputs.times, inputs.mask)
-    laws = jax.jit(plain.likelihood)(params, z0, grid), jax.jit(timed.likelihood)(both, z0, grid)
-    values, with_times = (float(law.log_prob(inputs.values)) for law in laws)
+    values, with_times = (
+        float(jax.jit(model.likelihood)(own, z0, grid).log_prob(inputs.values))
+        for model, own in ((plain, params), (timed, both))
+    )
     observed = int(inputs.mask.any(1).sum())
     expected = observed * np.log(rate) - rate * TIMES[-1]
     assert with_times - values == pytest.approx(expected, rel=1e-5)
@@ -117,7 +119,7 @@ def test_a_rate_that_grows_with_the_state_is_integrated():
     )
     params = model.init(jax.random.key(0))
     grid = Grid(jnp.array([1.0, 2.0, 2.0]), jnp.array([[True], [True], [False]]))
-    law = jax.jit(model.likelihood)(params, jnp.zeros(1), grid)
-    assert float(law.expected) == pytest.approx(np.expm1(2.0), rel=1e-5)
-    np.testing.assert_allclose(law.log_rates[:2], [1.0, 2.0], rtol=1e-5)
-    np.testing.assert_array_equal(law.counted, [True, True, False])
+    likelihood = jax.jit(model.likelihood)(params, jnp.zeros(1), grid)
+    assert float(likelihood.expected) == pytest.approx(np.expm1(2.0), rel=1e-5)
+    np.testing.assert_allclose(likelihood.log_rates[:2], [1.0, 2.0], rtol=1e-5)
+    np.testing.assert_array_equal(likelihood.counted, [True, True, False])

@@ -193,14 +193,14 @@ class _Chains:
 
     def __init__(self, model, params, example, num_temperatures, num_leapfrog, initial, schedule):
         joint = flat_joint("annealing", model, params, example)
-        self._law = initial(model, params, example)
-        self._parts = (lambda z: self._law.log_prob(joint.unravel(z)), joint.log_density)
+        self._initial = initial(model, params, example)
+        self._parts = (lambda z: self._initial.log_prob(joint.unravel(z)), joint.log_density)
         dtype = jax.eval_shape(self._draw, jax.random.key(0)).dtype
         self._temperatures = jnp.asarray(rising(schedule, num_temperatures), dtype)
         self._num_leapfrog = num_leapfrog
 
     def _draw(self, key: PRNGKey) -> Array:
-        return ravel_pytree(self._law.sample(key))[0]
+        return ravel_pytree(self._initial.sample(key))[0]
 
     def tune(self, key: PRNGKey) -> Array:
         options = {"key": key, "num_leapfrog": self._num_leapfrog}

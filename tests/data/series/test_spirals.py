@@ -67,7 +67,7 @@ def test_windows_lie_where_they_say(data):
     assert np.asarray(data.observed.mask).all()
 
 
-def test_noise_starts_and_directions_follow_their_laws(data):
+def test_noise_starts_and_directions_have_their_distributions(data):
     noise = np.asarray(data.observed.values - data.clean.values).ravel()
     assert stats.kstest(noise[:100_000], stats.norm(0, 0.3).cdf).pvalue > 1e-3
     many = jax.jit(lambda key: spirals(60_000, window=2, key=key, clockwise=0.3))
