@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -169,7 +170,7 @@ class Batch:
         return jax.vmap(function, in_axes=axes)(self.stacked, *arrays)
 
 
-def take(distributions: T, index: int | Array) -> T:
+def take(distributions: T, index: int | slice | Array | np.ndarray) -> T:
     """One distribution of a batch, or those that an array of indices names, as a batch.
 
     Example:
