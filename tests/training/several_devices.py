@@ -7,6 +7,7 @@ joined by commas, and prints what came out. With a coordinator it is one of two 
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,7 +24,10 @@ BATCH, HELD_OUT, STEPS = 8, 5, 4
 ROWS = np.random.default_rng(0).random((20, 5)).astype(np.float32)  # two steps an epoch
 FAST = ROWS.copy()
 FAST[5, 0] = 1e5
-INTEGRATOR = ode.adaptive(1e-3, 1e-5, max_steps=16, adjoint=ode.Direct())
+INTEGRATORS = {
+    "fixed": ode.fixed_steps(0.25, max_steps=16, adjoint=ode.Reversible()),
+    "adaptive": ode.adaptive(1e-3, 1e-5, max_steps=16, adjoint=ode.Direct()),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def any_state(key):
     return jax.random.normal(key, (2,))
 
 
-def decays(params, example, *, key, settings):
+def decays(params, example, *, key, settings, integrator):
     """How near a state that decays at the rate of the first number gets to the second.
 
     Rates above one are multiplied by the setting.
@@ -55,7 +59,7 @@ def decays(params, example, *, key, settings):
     rate, end, *_ = example.target
     rate = jnp.where(rate > 1, settings * rate, rate)
     times = jnp.linspace(0.0, 1.0, 2)
-    z = ode.solve(lambda t, z, k: -k * z, rate, params, times, integrator=INTEGRATOR).values
+    z = ode.solve(lambda t, z, k: -k * z, rate, params, times, integrator=integrator).values
     value = -jnp.sum((z[-1] - end) ** 2)
     return with_share(Estimate(value, value, {}))
 
@@ -98,11 +102,16 @@ def members_apart():
     return plain(members=4, groups=4)
 
 
-def solves(scales, run=None):
+def decays_by(integrator):
+    return partial(decays, integrator=INTEGRATORS[integrator])
+
+
+def solves(scales, integrator, run=None):
     """Two members in two groups of devices; with a scale of one the fast row cannot be solved."""
     return fit(
-        decays, any_state, FAST, held_out=ROWS[:HELD_OUT], groups=2, on_failure="halt", run=run,
-        settings=lambda step, scale: scale, hyperparameters=jnp.float32(scales),
+        decays_by(integrator), any_state, FAST, held_out=ROWS[:HELD_OUT], groups=2,
+        on_failure="halt", run=run, settings=lambda step, scale: scale,
+        hyperparameters=jnp.float32(scales),
     )  # fmt: skip
 
 
@@ -129,12 +138,12 @@ def describe(result):
     }
 
 
-def failing(folder):
+def failing(folder, integrator):
     """A solve that fails for one row of the second of two members, and the step replayed."""
     with training.open_run(folder, Config()) as run:
-        result = solves([1e-5, 1.0], run)
+        result = solves([1e-5, 1.0], integrator, run)
     seen = training.replay(
-        folder, decays, any_state, FAST, optimiser=optax.sgd(1e-2), member=1,
+        folder, decays_by(integrator), any_state, FAST, optimiser=optax.sgd(1e-2), member=1,
         settings=lambda step: 1.0,
     )  # fmt: skip
     return describe(result) | {
@@ -157,7 +166,8 @@ CASES = {
     "plain": lambda folder: describe(kept(plain, folder, 2, resume=False)),
     "stream": lambda folder: describe(kept(stream, folder, 2, resume=False)),
     "members_apart": lambda folder: describe(members_apart()),
-    "failing": failing,
+    "failing": partial(failing, integrator="fixed"),
+    "failing_adaptive": partial(failing, integrator="adaptive"),
     "skipping": lambda folder: skipping(),
 }
 

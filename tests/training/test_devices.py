@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import cache, cached_property
 from pathlib import Path
 
 import jax
@@ -23,14 +24,26 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SCRIPT, TESTS = Path(several.__file__), Path(several.__file__).parents[1]
 
 
+FOUR = "members_apart,failing,skipping"
+
+
+class Launched:
+    """Processes that train the same cases, and what the first of them printed."""
+
+    def __init__(self, folder, processes):
+        self.folder, self.processes = folder, processes
+
+    @cached_property
+    def result(self):
+        first, *others = [result_of(process) for process in self.processes]
+        assert others == [None] * len(others)
+        return first
+
+
 @pytest.fixture(scope="module")
-def processes(quick_compilation, tmp_path_factory):
-    """One process with four devices, and two with two devices each, all at work together."""
-    folder = tmp_path_factory.mktemp("several")
-    with socket.socket() as free, contextlib.ExitStack() as stack:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-        free.close()
+def launch(quick_compilation, tmp_path_factory):
+    """One process with four devices, or two with two devices each, that train the given cases."""
+    with contextlib.ExitStack() as stack:
 
         def start(devices, *arguments):
             environment = os.environ | {
@@ -44,9 +57,21 @@ def processes(quick_compilation, tmp_path_factory):
             stack.callback(process.kill)  # none outlives its tests
             return stack.enter_context(process)
 
-        pair = [start(2, folder / "pair", "plain,stream", address, str(i)) for i in range(2)]
-        four = start(4, folder / "four", "members_apart,failing,skipping")
-        yield {"folder": folder, "pair": pair, "four": four}
+        @cache
+        def launch(cases, processes=1):
+            folder = tmp_path_factory.mktemp("several")
+            if processes == 1:
+                return Launched(folder, [start(4, folder, cases)])
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"127.0.0.1:{free.getsockname()[1]}"
+            pair = [start(2, folder, cases, address, str(i)) for i in range(2)]
+            return Launched(folder, pair)
+
+        # All at work together.
+        launch("stream", processes=2)
+        launch(FOUR)
+        yield launch
 
 
 def result_of(process):
@@ -57,15 +82,8 @@ def result_of(process):
 
 
 @pytest.fixture(scope="module")
-def four(processes):
-    return result_of(processes["four"])
-
-
-@pytest.fixture(scope="module")
-def pair(processes):
-    first, second = map(result_of, processes["pair"])
-    assert second is None
-    return first
+def four(launch):
+    return launch(FOUR).result
 
 
 def assert_same(found, expected):
@@ -87,12 +105,15 @@ def test_four_devices_give_what_one_gives_and_share_the_work(four):
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("train", [several.plain, several.stream])
-def test_two_processes_train_and_save_together_and_one_resumes(processes, pair, train):
-    first = pair[train.__name__]
+@pytest.mark.parametrize(
+    "train", [several.stream, pytest.param(several.plain, marks=pytest.mark.exhaustive)]
+)
+def test_two_processes_train_and_save_together_and_one_resumes(launch, train):
+    pair = launch(train.__name__, processes=2)
+    first = pair.result[train.__name__]
     assert first["devices"] == 4
     assert first["spread"] == ["()" if train is several.plain else "('members',)"]
-    resumed = several.kept(train, processes["folder"] / "pair", several.STEPS, resume=True)
+    resumed = several.kept(train, pair.folder, several.STEPS, resume=True)
     resumed, expected = several.describe(resumed), several.describe(train())
     assert resumed["first_step"] == 4
     assert_same(resumed, expected)
@@ -101,20 +122,29 @@ def test_two_processes_train_and_save_together_and_one_resumes(processes, pair, 
     assert first["shares"] == [several.BATCH / 4, several.HELD_OUT]
 
 
-def test_a_solve_that_fails_on_one_device_is_told_and_keeps_none_waiting(four):
-    found = four["failing"]
+def check_failing(found, integrator, trace):
     step = found["failed_at"][1]
     assert found["failed_at"] == [-1, step]
     assert step >= 0
     assert found["failure"] == f"the surrogate of member 1 was not finite at step {step}"
     assert found["rates"] == [1e5]
-    assert found["trace"].startswith("solve: Tsit5 took max_steps=16 steps")
+    assert found["trace"].startswith(f"solve: {trace}")
     assert np.isfinite(found["params"][0]).all()
     # The other member is as if nothing had happened, on two devices as on one.
-    expected = several.describe(several.solves([1e-5, 1e-5]))
+    expected = several.describe(several.solves([1e-5, 1e-5], integrator))
     assert found["spread"] == ["('members',)"]
     assert found["shares"] == [several.BATCH / 2, several.HELD_OUT]
     assert_same(first_member(found), first_member(expected))
+
+
+def test_a_solve_that_fails_on_one_device_is_told(four):
+    check_failing(four["failing"], "fixed", "RK4 reached NaN or infinity")
+
+
+@pytest.mark.exhaustive
+def test_an_adaptive_solve_that_fails_on_one_device_keeps_none_waiting(launch):
+    found = launch("failing_adaptive").result["failing_adaptive"]
+    check_failing(found, "adaptive", "Tsit5 took max_steps=16 steps")
 
 
 def test_an_error_on_one_device_is_an_update_that_all_of_them_skip(four):
