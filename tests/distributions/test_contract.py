@@ -112,7 +112,9 @@ WITH_CDF = [name for name, distribution in ALL.items() if hasattr(distribution, 
 
 @partial(jax.jit, compiler_options=RUN_ONCE)
 def _draw(distribution, keys):
-    return jax.vmap(distribution.sample_and_log_prob)(keys)
+    """Samples with their densities, and samples alone."""
+    alone = jax.vmap(distribution.sample)(jax.random.clone(keys))
+    return *jax.vmap(distribution.sample_and_log_prob)(keys), alone
 
 
 @partial(jax.jit, compiler_options=RUN_ONCE)
@@ -120,42 +122,38 @@ def _draw_with_slopes(distribution, keys):
     (samples, log_probs), pull_back = jax.vjp(
         lambda d: jax.vmap(d.sample_and_log_prob)(keys), distribution
     )
-    return samples, log_probs, pull_back((jnp.ones_like(samples), jnp.zeros_like(log_probs)))
-
-
-@partial(jax.jit, compiler_options=RUN_ONCE)
-def _sample(distribution, key):
-    return distribution.sample(key)
+    (slopes,) = pull_back((jnp.ones_like(samples), jnp.zeros_like(log_probs)))
+    alone = jax.vmap(distribution.sample)(jax.random.clone(keys))
+    return samples, log_probs, alone, slopes
 
 
 @cache
 def drawn(name):
-    """Samples, their densities and, of the families, the gradients of the samples' sum."""
+    """Samples, their densities, samples alone and, of the families, gradients of their sum."""
     draw, number = (_draw_with_slopes, NUMBER) if name in FAMILIES else (_draw, SEEDS)
     return jax.device_get(draw(ALL[name], jax.random.split(jax.random.key(1), number)))
 
 
-@jax.jit
 def _score(distribution, values):
     ends = jnp.stack([jnp.full(values.shape[1:], end) for end in (-np.inf, np.inf, np.nan)])
     cdf = jax.vmap(distribution.cdf)(ends) if hasattr(distribution, "cdf") else None
     return jax.vmap(distribution.log_prob)(values), cdf
 
 
-@jax.jit
-def _look_at(distribution):
+_score_alone = jax.jit(_score, compiler_options=RUN_ONCE)
+
+
+@partial(jax.jit, compiler_options=RUN_ONCE)
+def _look_at(distribution, values):
     """What has no randomness; densities of a batch and of mirrored events, both at the mode."""
     mode = distribution.mode
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), distribution)
     of_batch = jax.vmap(lambda d: d.log_prob(mode))(batch)
-    mirrored = jax.vmap(distribution.log_prob)(jnp.stack([mode, mode[::-1]]))
     stopped = jax.grad(lambda d: jax.lax.stop_gradient(d).log_prob(mode))(distribution)
-    return distribution.mean, mode, of_batch, mirrored, stopped, distribution
-
-
-@cache
-def looked_at(name):
-    return jax.device_get(_look_at(FAMILIES[name]))
+    mirrored = jnp.stack([mode, mode[::-1]])
+    log_probs, cdf = _score(distribution, jnp.concatenate([values, mirrored]))
+    rest = distribution.mean, mode, of_batch, log_probs[-2:], stopped, distribution
+    return (log_probs[:-2], cdf), rest
 
 
 def with_last(event, *entries):
@@ -164,13 +162,24 @@ def with_last(event, *entries):
 
 
 @cache
-def scored(name):
-    """Densities of the first samples and of spoilt ones, and the distribution function's ends."""
+def computed(name):
+    """Densities of the first samples and of spoilt ones, the ends of the cdf, and ``_look_at``."""
     (event, *events), inf, nan = drawn(name)[0][:SEEDS], np.inf, np.nan
     none = [(inf, inf), (-inf, -inf), (inf, -inf), (-inf, inf), (inf,), (-inf,)]
     spoilt = [(nan, inf), (-inf, nan), (nan, nan), (nan,)]
     beside = [with_last(event, *entries) for entries in none + spoilt]
-    return jax.device_get(_score(ALL[name], np.stack([event, *events, *beside]).astype(np.float32)))
+    values = np.stack([event, *events, *beside]).astype(np.float32)
+    if name in FAMILIES:
+        return jax.device_get(_look_at(ALL[name], values))
+    return jax.device_get(_score_alone(ALL[name], values)), None
+
+
+def scored(name):
+    return computed(name)[0]
+
+
+def looked_at(name):
+    return computed(name)[1]
 
 
 def assert_same(first, second):
@@ -189,10 +198,9 @@ def test_it_is_a_distribution_over_its_event_shape(name):
 
 @every_distribution
 def test_sample_and_log_prob_agrees_with_sample_and_with_log_prob(name):
-    samples, log_probs, *_ = drawn(name)
-    alone = _sample(ALL[name], jax.random.split(jax.random.key(1), len(samples))[0])
+    samples, log_probs, alone, *_ = drawn(name)
     # The same operations, compiled twice: a rounding of the terms that make up a sample.
-    np.testing.assert_allclose(samples[0], alone, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(samples, alone, rtol=1e-5, atol=1e-6)
     # A density promises 1e-5 of max(1, its size): the logarithms of its factors may cancel.
     np.testing.assert_allclose(scored(name)[0][:SEEDS], log_probs[:SEEDS], rtol=1e-5, atol=1e-5)
 
@@ -210,7 +218,7 @@ def test_samples_average_to_the_mean(name):
 
 @every_family
 def test_reparameterised_says_whether_gradients_reach_the_sample(name):
-    reached = any(np.any(leaf != 0) for leaf in jax.tree.leaves(drawn(name)[2]))
+    reached = any(np.any(leaf != 0) for leaf in jax.tree.leaves(drawn(name)[3]))
     assert reached == FAMILIES[name].reparameterised
 
 
