@@ -12,16 +12,13 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # (height, width), (kernel height, kernel width), stride
-CASES = [
-    ((1, 1), (3, 3), 2),
-    ((7, 5), (3, 3), 2),
+CASES = [((1, 1), (3, 3), 2), ((7, 5), (3, 3), 2), ((10, 7), (4, 1), 1), ((9, 10), (5, 4), 3)]
+MORE_CASES = [
     ((8, 9), (3, 3), 1),
     ((28, 28), (3, 3), 2),
     ((5, 9), (3, 5), 2),
     ((6, 4), (2, 4), 2),
     ((7, 7), (2, 2), 2),
-    ((9, 10), (5, 4), 3),
-    ((10, 7), (4, 1), 1),
     ((3, 11), (7, 5), 4),
 ]
 
@@ -54,11 +51,16 @@ def assert_close(got, expected, case=""):
 
 
 @every_operation
-def test_values_and_gradients_are_those_of_lax(name):
+@pytest.mark.parametrize(
+    "cases",
+    [CASES, pytest.param(MORE_CASES, marks=pytest.mark.exhaustive)],
+    ids=["few", "more"],
+)
+def test_values_and_gradients_are_those_of_lax(name, cases):
     def values_and_pullbacks(operation, given):
         return [
             value_and_pullback(partial(operation, stride=stride), both)
-            for both, (_, _, stride) in zip(given, CASES, strict=True)
+            for both, (_, _, stride) in zip(given, cases, strict=True)
         ]
 
     def value_and_pullback(operation, both):
@@ -66,9 +68,9 @@ def test_values_and_gradients_are_those_of_lax(name):
         cotangent = jnp.cos(jnp.arange(output.size, dtype=jnp.float32)).reshape(output.shape)
         return output, pullback(cotangent)
 
-    given = [operands(size, window) for size, window, _ in CASES]
+    given = [operands(size, window) for size, window, _ in cases]
     ours, theirs = (jax.jit(partial(values_and_pullbacks, each))(given) for each in PAIRS[name])
-    for (size, window, stride), got, expected in zip(CASES, ours, theirs, strict=True):
+    for (size, window, stride), got, expected in zip(cases, ours, theirs, strict=True):
         pixels = [n * stride if "transposed" in name else -(-n // stride) for n in size]
         case = f"image {size}, kernel {window}, stride {stride}"
         assert got[0].shape == (*pixels, 2), case
@@ -110,7 +112,7 @@ def test_a_transposed_kernel_that_would_leave_pixels_empty_is_refused(window):
         jax.eval_shape(lambda *both: convolve_transposed(*both, 3), image, kernel)
 
 
-SHAPES = [(1, 1), (7, 5), (28, 28), (5, 9, 3)]
+SHAPES = [(1, 1), (7, 5), (5, 9, 3)]
 
 
 def encoder_reference(params, x):

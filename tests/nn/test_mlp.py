@@ -5,6 +5,8 @@ import pytest
 
 from jaxvae.nn import mlp
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SHAPES = [((1, 1), (6,)), ((7, 5), (5, 9, 3)), ((28, 28), ()), ((5, 9, 3), (1,)), ((), (4,))]
 
 

@@ -8,6 +8,8 @@ from flax import nnx
 
 from jaxvae.nn import conv_decoder, conv_encoder, from_module, mlp
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 NETWORKS = {
     "mlp": (mlp((7, 5), (3,), hidden=(4,)), (7, 5)),
     "conv_encoder": (conv_encoder((7, 5), 3, features=(2,)), (7, 5)),

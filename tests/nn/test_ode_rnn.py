@@ -12,7 +12,21 @@ from jaxvae import nn, ode
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CHANNELS, HIDDEN = 2, 4
-TIGHT = ode.adaptive(1e-6, 1e-7, max_steps=64)
+INTEGRATORS = {
+    "reversible": ode.fixed_steps(
+        1 / 32, solver=ode.Tsit5(), adjoint=ode.Reversible(), max_steps=32
+    ),
+    "adaptive": ode.adaptive(1e-6, 1e-7, max_steps=64),
+}
+# The program of adaptive steps takes many times as long to compile.
+each_integrator = pytest.mark.parametrize(
+    "integrator",
+    [
+        INTEGRATORS["reversible"],
+        pytest.param(INTEGRATORS["adaptive"], marks=pytest.mark.exhaustive),
+    ],
+    ids=INTEGRATORS,
+)
 
 
 def made(**options):
@@ -63,10 +77,13 @@ def linear():
     return np.float32(rng.normal(size=(HIDDEN, HIDDEN))), np.float32(rng.normal(size=HIDDEN))
 
 
-def test_between_rows_a_linear_field_is_solved_and_a_gap_of_zero_changes_nothing(linear):
+@each_integrator
+def test_between_rows_a_linear_field_is_solved_and_a_gap_of_zero_changes_nothing(
+    linear, integrator
+):
     A, h = linear
     gaps = np.float32([0.01, 0.5, 1.0, 2.0, 0.0])
-    gradients, states = evolved(TIGHT)(A, h, gaps)
+    gradients, states = evolved(integrator)(A, h, gaps)
     expected = [linalg.expm(np.float64(gap) * A) @ h for gap in gaps]
     np.testing.assert_allclose(states, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(states[4], h)
@@ -89,8 +106,9 @@ def test_by_default_a_gap_takes_four_steps_of_euler(linear):
         np.testing.assert_array_equal(states[2], h)
 
 
-def test_a_solve_that_fails_is_not_passed_over(linear):
-    _, states = evolved(TIGHT)(*linear, np.full(5, 1e3, np.float32))
+@each_integrator
+def test_a_solve_that_fails_is_not_passed_over(linear, integrator):
+    _, states = evolved(integrator)(*linear, np.full(5, 1e3, np.float32))
     assert np.isnan(states).all()
 
 

@@ -10,6 +10,8 @@ from flax import nnx
 from jaxvae import Example, models, nn, objectives, recipe
 from jaxvae.nn import conv_decoder, conv_encoder, from_module, mlp, with_precision
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def normalised(rngs):
     return nnx.Sequential(

@@ -30,6 +30,7 @@ from jaxvae.training import (
 
 # After a failure, what else orbax was reading or writing complains once more when it ends.
 pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
@@ -54,7 +55,7 @@ def states(count):
 
 
 @pytest.fixture(scope="module")
-def three():
+def three(quick_compilation):
     return states(3)
 
 
@@ -83,26 +84,36 @@ def test_only_the_newest_stay(tmp_path, three, keep):
     assert steps == [1, 2, 3][-keep:]
 
 
-@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
+HARMS = ("truncate", "flip", "remove")
+
+
+def damage(victim, harm):
+    content = bytearray(victim.read_bytes())
+    middle = len(content) // 2
+    if harm == "truncate":
+        victim.write_bytes(content[:middle])
+    elif harm == "flip":
+        content[middle] ^= 0xFF
+        victim.write_bytes(content)
+    else:
+        victim.unlink()
+
+
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.exhaustive) for first in (1, 2))]
+)
 def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(
-    tmp_path, three, harm, capsys
+    tmp_path, three, first, capsys
 ):
+    """Every file is damaged, in one of the ways in turn."""
     save_all(tmp_path / "all", three)
     arrays = [path for path in files_of(tmp_path / "all" / "3") if "/d/" in path.as_posix()]
     assert arrays
     for number, _ in enumerate(arrays):
         folder = tmp_path / str(number)
         shutil.copytree(tmp_path / "all", folder)
-        victim = folder / arrays[number].relative_to(tmp_path / "all")
-        content = bytearray(victim.read_bytes())
-        if harm == "truncate":
-            victim.write_bytes(content[: len(content) // 2])
-        elif harm == "flip":
-            middle = len(content) // 2
-            content[middle] ^= 0xFF
-            victim.write_bytes(content)
-        else:
-            victim.unlink()
+        harm = HARMS[(first + number) % len(HARMS)]
+        damage(folder / arrays[number].relative_to(tmp_path / "all"), harm)
         with Checkpoints(folder) as checkpoints:
             restored = checkpoints.restore(three[0])
         told = capsys.readouterr().err
@@ -187,17 +198,12 @@ train = partial(
 
 
 @pytest.fixture(scope="module")
-def whole():
+def whole(quick_compilation):
     return train(start, key=jax.random.key(0), num_steps=20, log_every=5)
 
 
-@settings(max_examples=3, deadline=None)
-@given(cut=st.integers(1, 19), log_every=st.integers(1, 20))
-def test_a_state_from_the_disk_resumes_bit_for_bit_wherever_it_was_cut(
-    whole, tmp_path_factory, cut, log_every
-):
+def check_cut(whole, folder, cut, log_every):
     begun = train(start, key=jax.random.key(0), num_steps=cut, log_every=log_every)
-    folder = tmp_path_factory.mktemp("cut")
     save_all(folder, [begun.state])
     with Checkpoints(folder) as checkpoints:
         restored = checkpoints.restore(begun.state)
@@ -205,6 +211,17 @@ def test_a_state_from_the_disk_resumes_bit_for_bit_wherever_it_was_cut(
     assert_identical(average, chosen_params(begun.state, "average"))
     resumed = train(restored, num_steps=20, log_every=5)
     assert_identical(resumed.state[:4], whole.state[:4])
+
+
+def test_a_state_from_the_disk_resumes_bit_for_bit(whole, tmp_path):
+    check_cut(whole, tmp_path, 7, 4)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=10, deadline=None)
+@given(cut=st.integers(1, 19), log_every=st.integers(1, 20))
+def test_a_state_from_the_disk_resumes_wherever_it_was_cut(whole, tmp_path_factory, cut, log_every):
+    check_cut(whole, tmp_path_factory.mktemp("cut"), cut, log_every)
 
 
 def test_parameters_alone_survive_the_way_through_a_file(tmp_path):
