@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import SUM_ROUNDING
+from samplers import RUN_ONCE
 from scipy import integrate, special, stats
 
 from jaxvae.distributions import (
@@ -39,7 +40,7 @@ divergence_of, by_factor = jax.jit(kl_divergence), jax.jit(kl_by_factor)
 each_divergence = jax.jit(jax.vmap(kl_divergence))
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(jax.jit, static_argnums=3, compiler_options=RUN_ONCE)
 def monte_carlo(q, p, keys, num_samples):
     estimate = partial(kl_monte_carlo, q, p, num_samples=num_samples)
     return jax.vmap(lambda key: estimate(key=key))(keys)

@@ -152,7 +152,9 @@ def exact_slope(log_x, log_a):
     return -a * slope / (2 * h) / density
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize(
+    "dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.exhaustive)]
+)
 def test_implicit_derivatives_hold_the_distribution_function_fixed(dtype):
     """Where JAX's own is wrong too: by factors at 1e-3, by percents at 1e6 (float32)."""
     both = jax.jit(jax.vmap(jax.value_and_grad(lambda a, k: sample_log_gamma(k, a))))
