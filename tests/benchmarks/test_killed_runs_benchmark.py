@@ -101,7 +101,8 @@ def test_logs_are_compared():
     assert killed_runs.compare_logs(reference, reference) == same
 
 
-def test_a_process_that_fails_by_itself_is_told(tmp_path):
+def test_a_process_that_fails_by_itself_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(killed_runs, "COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
     folder, output = tmp_path / "run", tmp_path / "output.txt"
     with (
         killed_runs.Process(["--no-such-option"], folder, output) as process,
