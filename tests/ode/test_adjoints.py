@@ -15,16 +15,19 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 TIMES = [0.0, 0.3, 0.35, 1.7, 2.0]
 WEIGHTS = np.cos(np.arange(10.0)).reshape(5, 2)
-ALL = pytest.mark.parametrize("name", ADJOINTS)
-# Variants of one adjoint differ in what they keep or measure, and each costs programs of its own.
-VARIANTS = ("few checkpoints", "seminorm")
-KINDS = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.exhaustive) if name in VARIANTS else name
+
+
+def each_adjoint(*ordinary):
+    """Every adjoint, those but a few behind exhaustive: each costs programs of its own."""
+    names = [
+        name if name in ordinary else pytest.param(name, marks=pytest.mark.exhaustive)
         for name in ADJOINTS
-    ],
-)
+    ]
+    return pytest.mark.parametrize("name", names)
+
+
+# With few checkpoints, the numbers are those of coarse steps below.
+ALL = each_adjoint(*(name for name in ADJOINTS if name != "few checkpoints"))
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +82,7 @@ def test_gradients_are_those_of_the_closed_form(name):
     assert_close(found[:2], expected[:2], 1e-7)
 
 
-@KINDS
+@each_adjoint("checkpointed", "reversible")
 def test_a_batch_of_irregular_times_gives_the_gradients_of_its_series(name):
     a, z0, ts = arguments()
     starts, times = np.stack([z0, -z0, z0[::-1]]), np.stack([ts, np.square(ts), -ts])
@@ -88,7 +91,7 @@ def test_a_batch_of_irregular_times_gives_the_gradients_of_its_series(name):
         assert_close(together[number], of_one(name)(a, *each)[0], 1e-9)
 
 
-@KINDS
+@each_adjoint("backsolve", "reversible")
 def test_in_a_scan_from_time_to_time(name):
     a, z0, ts = arguments()
 

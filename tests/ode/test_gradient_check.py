@@ -17,7 +17,11 @@ TIMES = jnp.linspace(0.0, 10.0, 4)
 
 @pytest.mark.parametrize(
     "integrator",
-    [ode.adaptive(), ode.fixed_steps(0.1), ode.adaptive(adjoint=ode.ForwardMode())],
+    [
+        ode.adaptive(),
+        pytest.param(ode.fixed_steps(0.1), marks=pytest.mark.exhaustive),
+        ode.adaptive(adjoint=ode.ForwardMode()),
+    ],
     ids=["checkpointed", "fixed", "forward"],
 )
 def test_gradients_that_agree(integrator):

@@ -29,6 +29,18 @@ ORDERS = {
     ode.Kvaerno5(root_finder=EQUATIONS): 5,
 }
 EXPLICIT = [solver for solver in ORDERS if not isinstance(solver, diffrax.AbstractImplicitSolver)]
+# One method of each order and kind is enough for an ordinary run.
+MORE = (ode.Midpoint, ode.Ralston, ode.Dopri5, ode.Kvaerno5)
+
+
+def each(solvers):
+    def marks(solver):
+        return pytest.mark.exhaustive if isinstance(solver, MORE) else ()
+
+    rows = [pytest.param(s, marks=marks(s), id=type(s).__name__) for s in solvers]
+    return pytest.mark.parametrize("solver", rows)
+
+
 INTERPOLATION = {
     ode.Euler(): 1,
     ode.Heun(): 2,
@@ -96,7 +108,7 @@ def order_of(solver, problem, counts, rows):
     return np.log2(coarse / fine)
 
 
-@pytest.mark.parametrize("solver", ORDERS, ids=lambda solver: type(solver).__name__)
+@each(ORDERS)
 def test_the_error_falls_with_the_nominal_order(solver):
     order = ORDERS[solver]
     # Order 8 reaches rounding before the constant of its error on the circle does.
@@ -104,13 +116,13 @@ def test_the_error_falls_with_the_nominal_order(solver):
     assert order_of(solver, problem, counts, slice(-1, None)) == pytest.approx(order, abs=0.2)
 
 
-@pytest.mark.parametrize("solver", INTERPOLATION, ids=lambda solver: type(solver).__name__)
+@each(INTERPOLATION)
 def test_the_error_between_steps_falls_with_the_interpolants_order(solver):
     found = order_of(solver, "logistic", (16, 32), slice(None))
     assert found > INTERPOLATION[solver] - 0.35
 
 
-@pytest.mark.parametrize("solver", EXPLICIT, ids=lambda solver: type(solver).__name__)
+@each(EXPLICIT)
 def test_evaluations_of_fixed_steps_are_those_that_happen(solver):
     claimed, happened = errors(solver, 4 if ORDERS[solver] == 8 else 16)[1]
     assert int(claimed) == happened
