@@ -18,7 +18,7 @@ TRAINING = Training(epochs=2, batch_size=300)
 POSTERIORS = posteriors.Config(
     dataset="digits",
     model=posteriors.Model(
-        posteriors=("full_covariance", "inverse_autoregressive"),
+        posteriors=("full_covariance",),
         latent_dim=3,
         hidden=(8,),
         nll_samples=3,
@@ -38,19 +38,34 @@ def in_folder(config, folder, **running):
     return replace(config, running=MonitoredRunning(out=str(folder), **running))
 
 
+SEVERAL = replace(POSTERIORS.model, posteriors=("full_covariance", "inverse_autoregressive"))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        POSTERIORS,
+        pytest.param(replace(POSTERIORS, model=SEVERAL), marks=pytest.mark.exhaustive),
+    ],
+    ids=["one posterior", "several"],
+)
+def compared(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(compared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("comparisons")
     return folder, {
-        "posteriors": posteriors.main(in_folder(POSTERIORS, folder / "posteriors")),
+        "posteriors": posteriors.main(in_folder(compared, folder / "posteriors")),
         "bounds": importance_weighted.main(in_folder(BOUNDS, folder / "bounds", seeds=2)),
     }
 
 
-def test_each_method_has_a_run_of_its_own_and_the_table_repeats_its_metrics(runs):
+def test_each_method_has_a_run_of_its_own_and_the_table_repeats_its_metrics(compared, runs):
     folder, reports = runs
     names = {
-        "posteriors": POSTERIORS.model.posteriors,
+        "posteriors": compared.model.posteriors,
         "bounds": BOUNDS.model.methods,
     }
     for kind, report in reports.items():
@@ -68,18 +83,18 @@ def test_each_method_has_a_run_of_its_own_and_the_table_repeats_its_metrics(runs
     assert reports["bounds"]["test_nll_nats_dreg_5_sd"] > 0
 
 
-def test_every_posterior_comes_back_with_its_model(runs):
+def test_every_posterior_comes_back_with_its_model(compared, runs):
     folder, reports = runs
     images = data.binarise(data.load("digits", seed=0), seed=0).test.inputs[:5]
-    for name in POSTERIORS.model.posteriors:
+    for name in compared.model.posteriors:
         trained = jaxvae.load(folder / "posteriors" / name)
         assert trained.reconstruct(images).shape == images.shape
         assert reports["posteriors"][f"test_nll_nats_{name}"] > 0
 
 
-def test_resuming_trains_nothing_that_is_finished(runs, capsys):
+def test_resuming_trains_nothing_that_is_finished(compared, runs, capsys):
     folder, reports = runs
-    again = posteriors.main(in_folder(POSTERIORS, folder / "posteriors", resume=True))
+    again = posteriors.main(in_folder(compared, folder / "posteriors", resume=True))
     assert again == reports["posteriors"]
     assert "full_covariance:" not in capsys.readouterr().out
 
