@@ -20,7 +20,7 @@ mode and passes it to ``jaxvae.fit``, which differentiates in reverse mode.
 
 import dataclasses
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 import jax
@@ -130,8 +130,12 @@ def integrator(problem: Problem, name: str) -> ode.Integrator:
     return ode.adaptive(tolerance, 0.01 * tolerance, adjoint=adjoint, max_steps=most)
 
 
+@cache
 def network(problem: Problem) -> nn.Network:
-    """The perceptron that learns the vector field."""
+    """The perceptron that learns the vector field.
+
+    The same object for equal problems, so that the reference of gradients is compiled only once.
+    """
     return nn.mlp((2,), (2,), hidden=(problem.hidden,), activation=nn.tanh)
 
 

@@ -26,10 +26,22 @@ def configure(out, **running):
     )
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def fixed_steps(problem, name):
+    """One step of RK4 between two points, which errs by a millionth and is soon compiled."""
+    step, adjoint = problem.span / (problem.points - 1), adjoint_spiral.ADJOINTS[name]
+    return ode.fixed_steps(1.001 * step, adjoint=adjoint, max_steps=problem.max_steps)
+
+
+@pytest.fixture(
+    scope="module",
+    params=["fixed", pytest.param("adaptive", marks=pytest.mark.exhaustive)],
+)
+def run(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("spiral") / "run"
-    return out, adjoint_spiral.main(configure(out))
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "fixed":
+            patch.setattr(adjoint_spiral, "integrator", fixed_steps)
+        return out, adjoint_spiral.main(configure(out))
 
 
 def test_the_experiment_keeps_its_contract(run):
