@@ -88,6 +88,8 @@ class Config:
 
 PANELS = 6
 """Panels of the picture."""
+INTEGRATOR = ode.adaptive(1e-3, 1e-4, max_steps=512)
+"""The solver of the latent ODE."""
 
 
 def check(config: Config) -> None:
@@ -203,7 +205,7 @@ def build(config: Model, series: Splits) -> jaxvae.LatentVariableModel:
         channels=channels,
         likelihood=None if config.noise is None else models.normal(config.noise),
         common_times=series.times,
-        integrator=ode.adaptive(1e-3, 1e-4, max_steps=512),
+        integrator=INTEGRATOR,
     )
 
 

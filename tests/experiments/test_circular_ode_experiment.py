@@ -51,9 +51,10 @@ def test_a_stop_is_reached_by_whole_steps_and_a_shorter_last_one():
     stops[1] = np.float32(STEP) * np.float32(5)
 
     def reach(params):
-        return jax.vmap(partial(circular_ode.state_at, STEP), (None, 0))(params, stops)
+        states = jax.vmap(partial(circular_ode.state_at, STEP), (None, 0))(params, stops)
+        return states, states
 
-    found, slopes = jax.jit(lambda p: (reach(p), jax.jacrev(reach)(p)))(params)
+    slopes, found = jax.jit(jax.jacrev(reach, has_aux=True))(params)
     expected = [by_numpy(matrix, shift, stop) for stop in stops]
     np.testing.assert_allclose(found, expected, atol=2e-6)
     for row, stop in enumerate(stops):
