@@ -4,10 +4,10 @@ import json
 import numpy as np
 import pytest
 from contract import assert_contract
-from spiral_windows import SMALL, problem_of, windows
+from spiral_windows import FIXED, SMALL, problem_of, windows
 
 from experiments import latent_ode
-from experiments.latent_ode import Config, Problem, Training, scores
+from experiments.latent_ode import Config, Problem, Training, ode_forecaster, scores
 from experiments.latent_ode.experiment import draw_series, starts_of
 from experiments.latent_ode.forecaster import BEYOND, PRESETS, WINDOW
 from experiments.shared.options import Running
@@ -30,7 +30,8 @@ def configure(out, **running):
 @pytest.fixture(scope="module")
 def small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "best", SMALL)
+        patch.setitem(PRESETS, "best", dataclasses.replace(SMALL, sleep=0.0))
+        patch.setattr(ode_forecaster, "INTEGRATOR", FIXED)
         yield
 
 

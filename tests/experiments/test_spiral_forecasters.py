@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from spiral_windows import SMALL, windows
+from spiral_windows import FIXED, SMALL, windows
 
 import jaxvae
+from experiments.latent_ode import ode_forecaster
 from experiments.latent_ode.experiment import FORECASTERS
 from experiments.latent_ode.forecaster import BEYOND, SPACING, WINDOW, times_of
 from experiments.latent_ode.recurrent_forecaster import rows_until
@@ -14,6 +15,11 @@ from jaxvae import data
 from jaxvae.distributions import Normal
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture
+def fixed_steps(monkeypatch):
+    monkeypatch.setattr(ode_forecaster, "INTEGRATOR", FIXED)
 
 
 def mean_forecast(forecaster):
@@ -91,6 +97,7 @@ def surrogates(weight):
     return found, gradient
 
 
+@pytest.mark.usefixtures("fixed_steps")
 def test_the_sleep_phase_adds_the_log_density_of_the_latent_state(monkeypatch):
     """With q a standard Normal for every series."""
     own = type(FORECASTERS["latent_ode"](SMALL).loss.__self__)
@@ -102,6 +109,7 @@ def test_the_sleep_phase_adds_the_log_density_of_the_latent_state(monkeypatch):
     np.testing.assert_allclose(found.surrogate - found.bound, expected, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("fixed_steps")
 def test_the_sleep_phase_changes_the_surrogate_alone_and_teaches_the_encoder_alone():
     (none, awake), (some, both) = map(surrogates, (0.0, 0.6))
     np.testing.assert_allclose(some.bound, none.bound, rtol=1e-5)
@@ -142,6 +150,7 @@ def test_a_recurrent_network_reads_backwards_what_lies_before():
     )
 
 
+@pytest.mark.usefixtures("fixed_steps")
 @pytest.mark.parametrize("name", FORECASTERS)
 def test_the_bound_is_one_of_the_values_as_they_are(name):
     """Values, noise and outputs times a scale: the density is divided by it for each value."""
@@ -158,6 +167,7 @@ def test_the_bound_is_one_of_the_values_as_they_are(name):
     assert float(bounds[1]) == pytest.approx(float(bounds[0]) - 80 * np.log(3.0), rel=1e-4)
 
 
+@pytest.mark.usefixtures("fixed_steps")
 def test_many_weighted_samples_come_nearer_to_an_observed_series_than_the_mean_of_q():
     """Untrained, q is too wide and in the wrong place."""
     series = jax.tree.map(lambda x: x[:1, 0], windows()[1].observed)
