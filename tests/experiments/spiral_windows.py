@@ -8,7 +8,7 @@ from experiments.latent_ode.forecaster import Setting
 from experiments.shared.options import Running
 from jaxvae import ode
 
-# Of what no solver changes: two steps of Euler's method a unit of time are soon compiled.
+# For facts that hold with any solver; Euler's method is soon compiled.
 FIXED = ode.fixed_steps(0.5, solver=ode.Euler())
 SMALL = Setting("anywhere", "rnn", 3, (4,), (3,), 3, 0.1, 6, 4.0, 4, 5, 1e-2, True)
 
