@@ -9,6 +9,7 @@ from samplers import RUN_ONCE
 
 from jaxvae import Example, metrics
 from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.metrics.annealing.bridge import rising
 from jaxvae.metrics.annealing.chains import anneal
 
 PARAMS = ppca.inexact_params()
@@ -117,8 +118,6 @@ def test_a_model_that_is_not_gaussian_agrees_with_quadrature_and_sees_its_contex
         error = np.std(side.log_likelihood - exact) / np.sqrt(400)
         assert abs(np.mean(side.log_likelihood - exact)) < 4 * error + 0.005
         assert error < 0.01
-    again = estimate(found.examples, model=model, num_temperatures=100, num_chains=4)
-    assert abs(np.mean(again.log_likelihood - exact)) < 0.03
 
 
 def test_chunks_and_batches_change_nothing():
@@ -191,8 +190,7 @@ def test_memory_does_not_grow_with_chains_and_hardly_with_examples():
 
     small = peak(32, 32)
     # Each chain leaves its weight and four acceptances, 16 examples at a time.
-    assert peak(32, 3200) < small + 16 * 3200 * 8 * 10
-    assert peak(320, 32) < small + 320 * 200
+    assert peak(320, 3200) < small + 16 * 3200 * 8 * 10 + 320 * 200
 
 
 @pytest.mark.parametrize("number", [2, 7, 100])
@@ -226,11 +224,9 @@ def test_schedules_that_do_not_rise_from_0_to_1_are_refused(schedule, message):
 
 
 def test_a_schedule_may_be_made_by_jax():
-    made = [
-        estimate(jax.tree.map(lambda leaf: leaf[:3], EXAMPLES), schedule=schedule).log_likelihood
-        for schedule in (lambda n: jnp.linspace(0.0, 1.0, n + 1), metrics.linear_schedule)
-    ]
-    np.testing.assert_allclose(*made, rtol=1e-4)
+    # It is read while the chains are traced, where other arrays have no values.
+    scaled = jax.jit(lambda x: x * rising(lambda n: jnp.linspace(0.0, 1.0, n + 1), 8)[3].item())
+    assert scaled(2.0) == 2.0 * 3 / 8
 
 
 def test_a_chain_compensates_for_the_rounding_of_its_sum():

@@ -13,6 +13,8 @@ from jaxvae.model import Example
 from jaxvae.objectives import log_likelihood
 from jaxvae.series import TimeSeries
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RECURRENCES = {
     "rnn": partial(nn.recurrent, with_gaps=False),
     "rnn_with_gaps": nn.anticipating,

@@ -24,6 +24,8 @@ from linear_latent_ode import (
 from jaxvae import map_examples, models, nn
 from jaxvae.series import Grid
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def test_common_times_give_the_bounds_of_own_times_in_any_order():
     own, params = random_model()

@@ -25,6 +25,8 @@ from jaxvae.distributions import (
 )
 from jaxvae.training import Trained
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 K, D, PIXELS = 3, 1, 4
 X = jnp.linspace(-1.0, 1.5, 5 * PIXELS).reshape(5, PIXELS)
 

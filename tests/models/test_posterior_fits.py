@@ -13,6 +13,8 @@ from jaxvae import Example, nn, objectives
 from jaxvae.distributions import Normal
 from jaxvae.models import vae
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # p(x | z) = N(Wz, s^2 I) with columns far from orthogonal: the posterior's precision I + W'W/s^2
 # is no diagonal matrix.
 W = np.array([[1.0, 0.9], [0.8, 0.9], [-0.5, -0.2], [0.3, 0.4]])
