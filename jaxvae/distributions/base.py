@@ -12,22 +12,22 @@ from jaxvae._types import PRNGKey, PyTree, Scalar, Shape
 from jaxvae.distributions.noise import Noise
 
 
-class _ByClass(type(Protocol)):
-    """Look for members on the class: to look for ``mean`` on an instance would compute it."""
+class _WithoutMean(type(Protocol)):
+    """Look for ``mean`` on the class: to look for it on an instance would compute it."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         names = {
             name
             for base in cls.__mro__
-            if base not in (Protocol, object) and isinstance(base, _ByClass)
+            if base not in (Protocol, object) and isinstance(base, _WithoutMean)
             for name in vars(base)
             if not name.startswith("_")
         }
-        return all(hasattr(type(instance), name) for name in names)
+        return all(hasattr(type(instance) if n == "mean" else instance, n) for n in names)
 
 
 @runtime_checkable
-class Distribution(Protocol, metaclass=_ByClass):
+class Distribution(Protocol, metaclass=_WithoutMean):
     """The distribution of ONE event; ``jax.vmap`` makes batches, also of samples and densities.
 
     Densities sum over every axis of the event and are in nats. A distribution is a pytree, so
