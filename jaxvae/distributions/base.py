@@ -1,6 +1,7 @@
 """What every distribution offers, and what follows from a density and a transformation."""
 
 import dataclasses
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxvae.distributions.noise import Noise
 
 
 class _WithoutMean(type(Protocol)):
-    """Look for ``mean`` on the class: to look for it on an instance would compute it."""
+    """Tell whether there is a ``mean`` without asking for it, which would compute it."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         names = {
@@ -23,7 +24,8 @@ class _WithoutMean(type(Protocol)):
             for name in vars(base)
             if not name.startswith("_")
         }
-        return all(hasattr(type(instance) if n == "mean" else instance, n) for n in names)
+        has_mean = inspect.getattr_static(instance, "mean", None) is not None
+        return has_mean and all(hasattr(instance, name) for name in names - {"mean"})
 
 
 @runtime_checkable
