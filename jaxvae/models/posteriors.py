@@ -58,7 +58,7 @@ def posterior_of(
 
 
 def no_parameters(key: PRNGKey, latent_dim: int) -> None:
-    """The ``init`` of a family that is amortised altogether."""
+    """The ``init`` of a family without parameters of its own."""
     del key, latent_dim
 
 

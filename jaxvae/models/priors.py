@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxvae import _check
 from jaxvae._types import PRNGKey, PyTree
 from jaxvae.distributions import Distribution, Normal
+from jaxvae.models.posteriors import no_parameters
 from jaxvae.nn import Network
 
 
@@ -38,7 +39,7 @@ def standard_normal() -> PriorFamily:
         del params, context
         return Normal.standard((latent_dim,))
 
-    return PriorFamily(_no_parameters, build)
+    return PriorFamily(no_parameters, build)
 
 
 def conditional_normal(network: Network) -> PriorFamily:
@@ -77,7 +78,3 @@ def conditional_normal(network: Network) -> PriorFamily:
         return Normal(*jnp.split(outputs, 2))
 
     return PriorFamily(init, build, conditional=True)
-
-
-def _no_parameters(key: PRNGKey, latent_dim: int) -> None:
-    del key, latent_dim
